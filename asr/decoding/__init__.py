@@ -1,0 +1,1 @@
+"""CTC log-probabilities -> token ids. Knows token ids, not text files."""

@@ -1,0 +1,1 @@
+"""Training: the only part that imports lightning; hydra only in config.py and train.py."""
