@@ -1,0 +1,44 @@
+"""Greedy CTC decoding: the best path, repeats merged, blanks removed (Graves et al. 2006)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.decoding.hypothesis import Hypothesis
+from asr.errors import AsrError
+
+
+def greedy_decode(log_probs: NDArray[np.float32], blank_id: int = 0) -> Hypothesis:
+    """Decode one utterance.
+
+    Args:
+        log_probs: (T', V) natural log-probabilities, trimmed to the utterance's length.
+        blank_id: id of the CTC blank.
+
+    Returns:
+        The tokens of the best path. A token's span is its run of frames; its confidence the mean
+        probability over that run; the score the path's log-probability.
+
+    Raises:
+        AsrError: log_probs holds NaN.
+    """
+    if np.isnan(log_probs).any():
+        raise AsrError("log-probabilities hold NaN: the model or its input is damaged")
+    if log_probs.shape[0] == 0:
+        return Hypothesis((), (), (), 0.0)
+    path = log_probs.argmax(axis=1)
+    path_log_probs = log_probs[np.arange(len(path)), path].astype(np.float64)
+    starts = np.flatnonzero(np.diff(path, prepend=-1) != 0)
+    ends = np.append(starts[1:], len(path))
+    runs = [
+        (int(path[start]), int(start), int(end))
+        for start, end in zip(starts, ends, strict=True)
+        if path[start] != blank_id
+    ]
+    return Hypothesis(
+        token_ids=tuple(token_id for token_id, _, _ in runs),
+        spans=tuple((start, end) for _, start, end in runs),
+        confidences=tuple(
+            float(np.exp(path_log_probs[start:end]).mean()) for _, start, end in runs
+        ),
+        score=float(path_log_probs.sum()),
+    )

@@ -1,0 +1,157 @@
+"""MFCC and log-mel front end: waveforms (B, S) -> features (B, T, F), on the waveforms' device.
+
+Frame t covers samples [t * hop_length, t * hop_length + n_fft): no frame reaches beyond its
+utterance, so that features do not depend on the padding of a batch. The window (Hann, win_length)
+stands in the middle of the n_fft samples. Filter bank, window and DCT are torchaudio's; librosa
+gives the same numbers with the same parameters (``center=False``, ``htk=True``, ``norm=None``).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torchaudio
+from torch import Tensor, nn
+
+from asr.errors import UsageError
+
+# log_mel (B, T, n_mels), feature_lengths (B,) -> log_mel of the same shape
+MelAugmentation = Callable[[Tensor, Tensor], Tensor]
+
+_LOG_FLOOR = 1e-10
+_STD_FLOOR = 1e-5
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """Every parameter of the front end; a bundle stores them.
+
+    Attributes:
+        kind: "mfcc" or "logmel".
+        normalize: per utterance and coefficient to mean 0 and variance 1, padding left out.
+    """
+
+    kind: str = "mfcc"
+    sample_rate: int = 16_000
+    n_fft: int = 512
+    win_length: int = 400
+    hop_length: int = 160
+    n_mels: int = 40
+    n_mfcc: int = 40
+    min_hz: float = 20.0
+    max_hz: float = 7600.0
+    normalize: bool = True
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("mfcc", "logmel"):
+            raise UsageError(f"features.kind must be mfcc or logmel, not {self.kind!r}")
+        if self.n_mfcc > self.n_mels:
+            raise UsageError(
+                f"features.n_mfcc ({self.n_mfcc}) must not exceed features.n_mels ({self.n_mels})"
+            )
+        if not 0 < self.hop_length <= self.win_length <= self.n_fft:
+            raise UsageError("features need 0 < hop_length <= win_length <= n_fft")
+        if not 0 <= self.min_hz < self.max_hz <= self.sample_rate / 2:
+            raise UsageError("features need 0 <= min_hz < max_hz <= sample_rate / 2")
+
+    @property
+    def num_features(self) -> int:
+        """F, the number of coefficients of a frame."""
+        return self.n_mfcc if self.kind == "mfcc" else self.n_mels
+
+    @property
+    def frame_shift_s(self) -> float:
+        """Seconds from one frame to the next."""
+        return self.hop_length / self.sample_rate
+
+    def num_frames(self, num_samples: int) -> int:
+        """T = 1 + floor((S - n_fft) / hop_length), 0 for less than n_fft samples.
+
+        >>> FeatureConfig().num_frames(16_000)
+        97
+        """
+        return max(0, 1 + (num_samples - self.n_fft) // self.hop_length)
+
+
+class Features(NamedTuple):
+    """features (B, T, F), zero beyond feature_lengths (B,)."""
+
+    features: Tensor
+    feature_lengths: Tensor
+
+
+class FrontEnd(nn.Module):
+    """Waveforms to normalised features; has no trainable parameters."""
+
+    def __init__(self, config: FeatureConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.mel_spectrogram = torchaudio.transforms.MelSpectrogram(
+            sample_rate=config.sample_rate,
+            n_fft=config.n_fft,
+            win_length=config.win_length,
+            hop_length=config.hop_length,
+            f_min=config.min_hz,
+            f_max=config.max_hz,
+            n_mels=config.n_mels,
+            power=2.0,
+            center=False,
+        )
+        dct = torchaudio.functional.create_dct(config.n_mfcc, config.n_mels, norm="ortho")
+        self.register_buffer("dct", dct, persistent=False)
+        self.dct: Tensor
+
+    def feature_lengths(self, waveform_lengths: Tensor) -> Tensor:
+        """`FeatureConfig.num_frames` for lengths (B,)."""
+        shifted = waveform_lengths - self.config.n_fft
+        return (1 + shifted.div(self.config.hop_length, rounding_mode="floor")).clamp(min=0)
+
+    def log_mel(self, waveforms: Tensor) -> Tensor:
+        """Natural logarithm of the mel power spectrum: (B, S) -> (B, T, n_mels)."""
+        missing = self.config.n_fft - waveforms.shape[-1]
+        if missing > 0:
+            waveforms = nn.functional.pad(waveforms, (0, missing))
+        mel: Tensor = self.mel_spectrogram(waveforms)
+        return mel.clamp(min=_LOG_FLOOR).log().transpose(1, 2)
+
+    def forward(
+        self,
+        waveforms: Tensor,
+        waveform_lengths: Tensor,
+        augment: MelAugmentation | None = None,
+    ) -> Features:
+        """Features of a padded batch.
+
+        Args:
+            waveforms: (B, S) float32 in [-1, 1].
+            waveform_lengths: (B,) samples.
+            augment: applied to the log-mel spectrum, before the DCT.
+
+        Shape: (B, S) -> (B, T, F) with T = max(1, num_frames(S)).
+        """
+        feature_lengths = self.feature_lengths(waveform_lengths)
+        with torch.autocast(waveforms.device.type, enabled=False):
+            features = self.log_mel(waveforms.float())
+            if augment is not None:
+                features = augment(features, feature_lengths)
+            if self.config.kind == "mfcc":
+                features = features @ self.dct
+            valid = valid_frames(feature_lengths, features.shape[1])
+            if self.config.normalize:
+                features = _normalize(features, valid)
+            return Features(features * valid, feature_lengths)
+
+
+def valid_frames(lengths: Tensor, num_frames: int) -> Tensor:
+    """1.0 for the frames below each length, 0.0 for padding: (B,) -> (B, num_frames, 1)."""
+    frames = torch.arange(num_frames, device=lengths.device)
+    return (frames < lengths[:, None]).unsqueeze(-1).float()
+
+
+def _normalize(features: Tensor, valid: Tensor) -> Tensor:
+    count = valid.sum(dim=1, keepdim=True).clamp(min=1)
+    mean = (features * valid).sum(dim=1, keepdim=True) / count
+    centred = (features - mean) * valid
+    std = (centred.square().sum(dim=1, keepdim=True) / count).sqrt()
+    return centred / (std + _STD_FLOOR)

@@ -1,0 +1,148 @@
+"""Manifests: one JSON object a line, one utterance an object.
+
+Keys are the field's common ones: ``audio_filepath``, ``text``, ``duration`` (seconds), and
+optionally ``offset`` (seconds), ``speaker``, ``utterance_id``. Relative paths are relative to the
+manifest. Unknown keys are kept, in `Utterance.extra`.
+"""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from asr.errors import AsrError
+
+_KNOWN_KEYS = ("utterance_id", "audio_filepath", "offset", "duration", "text", "speaker")
+
+
+class ManifestError(AsrError):
+    """A manifest that cannot be used; the message has the file and the line number."""
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A stretch of an audio file with what is said in it."""
+
+    utterance_id: str
+    audio_path: Path
+    text: str
+    duration_s: float
+    offset_s: float = 0.0
+    speaker_id: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_manifest(path: Path | str) -> list[Utterance]:
+    """Read and validate a manifest.
+
+    Raises:
+        ManifestError: no such file, no utterances, a line that is no JSON object, a missing or
+            ill-typed key, an id used twice. Names the file and the line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ManifestError(f"no manifest at {path}; `asr prepare` writes manifests")
+    utterances: list[Utterance] = []
+    line_of: dict[str, int] = {}
+    with path.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            utterance = _parse_line(line, path, number)
+            if utterance.utterance_id in line_of:
+                raise ManifestError(
+                    f"{path}:{number}: utterance_id {utterance.utterance_id!r} was used before, "
+                    f"on line {line_of[utterance.utterance_id]}; ids must be unique"
+                )
+            line_of[utterance.utterance_id] = number
+            utterances.append(utterance)
+    if not utterances:
+        raise ManifestError(f"{path} has no utterances")
+    return utterances
+
+
+def _parse_line(line: str, path: Path, number: int) -> Utterance:
+    where = f"{path}:{number}"
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ManifestError(f"{where}: not JSON ({error.msg}, column {error.colno})") from None
+    if not isinstance(entry, dict):
+        raise ManifestError(f"{where}: expected a JSON object, found {type(entry).__name__}")
+    audio = entry.get("audio_filepath")
+    if not isinstance(audio, str) or not audio:
+        raise ManifestError(f"{where}: key 'audio_filepath' is missing or not a path")
+    text = entry.get("text", "")
+    if not isinstance(text, str):
+        raise ManifestError(f"{where}: key 'text' is not a string")
+    duration_s = _seconds(entry, "duration", where)
+    offset_s = _seconds(entry, "offset", where) if "offset" in entry else 0.0
+    speaker = entry.get("speaker")
+    utterance_id = entry.get("utterance_id")
+    return Utterance(
+        utterance_id=str(utterance_id) if utterance_id is not None else _default_id(audio, entry),
+        audio_path=path.parent / audio,
+        text=text,
+        duration_s=duration_s,
+        offset_s=offset_s,
+        speaker_id=None if speaker is None else str(speaker),
+        extra={key: value for key, value in entry.items() if key not in _KNOWN_KEYS},
+    )
+
+
+def _seconds(entry: Mapping[str, Any], key: str, where: str) -> float:
+    value = entry.get(key)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is None or not is_number or not math.isfinite(value) or value < 0:
+        raise ManifestError(f"{where}: key {key!r} must be a number of seconds, found {value!r}")
+    return float(value)
+
+
+def _default_id(audio: str, entry: Mapping[str, Any]) -> str:
+    """The file's name without its suffix; with the offset where a clip has one."""
+    stem = Path(audio).with_suffix("").as_posix()
+    return f"{stem}@{entry['offset']}" if entry.get("offset") else stem
+
+
+def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> int:
+    """Write a manifest whole or not at all (temporary file, then rename); returns its line count.
+
+    Audio below the manifest's folder is written as a relative path, other audio as an absolute one.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    root = path.parent.resolve()
+    count = 0
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            for utterance in utterances:
+                out.write(json.dumps(_entry(utterance, root), ensure_ascii=False) + "\n")
+                count += 1
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return count
+
+
+def _entry(utterance: Utterance, root: Path) -> dict[str, Any]:
+    audio = Path(os.path.abspath(utterance.audio_path))  # noqa: PTH100 - links stay as they are
+    entry: dict[str, Any] = {
+        "utterance_id": utterance.utterance_id,
+        "audio_filepath": audio.relative_to(root).as_posix()
+        if audio.is_relative_to(root)
+        else audio.as_posix(),
+        "duration": utterance.duration_s,
+        "text": utterance.text,
+    }
+    if utterance.offset_s:
+        entry["offset"] = utterance.offset_s
+    if utterance.speaker_id is not None:
+        entry["speaker"] = utterance.speaker_id
+    return entry | dict(utterance.extra)
