@@ -207,7 +207,8 @@ class SoundFileDecoder:
         `data : 64000 (should be 32000)`. A size of 0 or near 2**31 or 2**32 is what programs write
         to a pipe and promises nothing.
         """
-        pattern = r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)"
+        chunks = "riff|Riff size" if self._container in {"W64", "RF64"} else "data|SSND|Data Size"
+        pattern = rf"^\s*(?:{chunks})\s*: (\d+) \(should be (\d+)\)"
         found = re.search(pattern, self._file.extra_info, re.MULTILINE)
         if not found:
             return 0
