@@ -28,7 +28,8 @@ class EncoderConfig:
         conv_channels: channels between the two convolutions.
         hidden_size: LSTM cells per direction.
         num_layers: bidirectional layers.
-        dropout: after the convolutions and in front of every residual addition.
+        dropout: after the convolutions and in front of every residual addition; one mask for all
+            frames of an utterance (Gal & Ghahramani 2016, arXiv 1512.05287).
     """
 
     subsampling: int = 3
@@ -109,7 +110,7 @@ class ConvSubsampling(nn.Module):
             nn.Conv1d(sizes[i], sizes[i + 1], _KERNEL_SIZE, stride, padding=_KERNEL_SIZE // 2)
             for i, stride in enumerate(self.strides)
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = SequenceDropout(config.dropout)
 
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Each stride s maps a length L to ceil(L / s)."""
@@ -128,6 +129,22 @@ class ConvSubsampling(nn.Module):
         return Encoded(self.dropout(hidden.transpose(1, 2)), lengths)
 
 
+class SequenceDropout(nn.Module):
+    """Drops the same channels in all frames of an utterance."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, sequences: Tensor) -> Tensor:
+        """Shape: (B, T', D) -> (B, T', D)."""
+        if not self.training or self.share == 0:
+            return sequences
+        batch, _, channels = sequences.shape
+        kept = torch.rand(batch, 1, channels, device=sequences.device) >= self.share
+        return sequences * (kept / (1 - self.share)).to(sequences.dtype)
+
+
 class ResidualBiLSTM(nn.Module):
     """inputs + Dropout(BiLSTM(LayerNorm(inputs)))."""
 
@@ -135,7 +152,7 @@ class ResidualBiLSTM(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(size)
         self.lstm = BiLSTM(size, hidden_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = SequenceDropout(dropout)
 
     def forward(self, inputs: Tensor, reversal: Tensor) -> Tensor:
         """Shape: (B, T', 2H) -> (B, T', 2H)."""
@@ -190,7 +207,7 @@ def _initialize(lstm: nn.LSTM) -> None:
     hidden_size = lstm.hidden_size
     weights = dict(lstm.named_parameters())
     nn.init.xavier_uniform_(weights["weight_ih_l0"])
-    for gate in weights["weight_hh_l0"].data.split(hidden_size):
+    for gate in weights["weight_hh_l0"].data.chunk(4):
         nn.init.orthogonal_(gate)
     nn.init.zeros_(weights["bias_ih_l0"])
     nn.init.zeros_(weights["bias_hh_l0"])

@@ -87,19 +87,19 @@ class FrontEnd(nn.Module):
     def __init__(self, config: FeatureConfig) -> None:
         super().__init__()
         self.config = config
-        self.mel_spectrogram = torchaudio.transforms.MelSpectrogram(
-            sample_rate=config.sample_rate,
-            n_fft=config.n_fft,
-            win_length=config.win_length,
-            hop_length=config.hop_length,
+        mel_filters = torchaudio.functional.melscale_fbanks(
+            n_freqs=config.n_fft // 2 + 1,
             f_min=config.min_hz,
             f_max=config.max_hz,
             n_mels=config.n_mels,
-            power=2.0,
-            center=False,
+            sample_rate=config.sample_rate,
         )
         dct = torchaudio.functional.create_dct(config.n_mfcc, config.n_mels, norm="ortho")
+        self.register_buffer("window", torch.hann_window(config.win_length), persistent=False)
+        self.register_buffer("mel_filters", mel_filters, persistent=False)
         self.register_buffer("dct", dct, persistent=False)
+        self.window: Tensor
+        self.mel_filters: Tensor
         self.dct: Tensor
 
     def feature_lengths(self, waveform_lengths: Tensor) -> Tensor:
@@ -112,8 +112,18 @@ class FrontEnd(nn.Module):
         missing = self.config.n_fft - waveforms.shape[-1]
         if missing > 0:
             waveforms = nn.functional.pad(waveforms, (0, missing))
-        mel: Tensor = self.mel_spectrogram(waveforms)
-        return mel.clamp(min=_LOG_FLOOR).log().transpose(1, 2)
+        spectrum = torch.stft(
+            waveforms,
+            n_fft=self.config.n_fft,
+            hop_length=self.config.hop_length,
+            win_length=self.config.win_length,
+            window=self.window,
+            center=False,
+            return_complex=True,
+        )
+        # Squares of both parts: torchaudio's Spectrogram takes abs() first, a third slower.
+        power = torch.view_as_real(spectrum).square().sum(dim=-1).transpose(1, 2)
+        return (power @ self.mel_filters).clamp(min=_LOG_FLOOR).log()
 
     def forward(
         self,

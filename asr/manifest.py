@@ -25,7 +25,10 @@ class ManifestError(AsrError):
 
 @dataclass(frozen=True)
 class Utterance:
-    """A stretch of an audio file with what is said in it."""
+    """A stretch of an audio file with what is said in it.
+
+    The stretch is [offset_s, offset_s + duration_s); a duration of 0 reaches to the end of the file.
+    """
 
     utterance_id: str
     audio_path: Path

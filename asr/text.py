@@ -76,7 +76,7 @@ def _spell_match(match: re.Match[str]) -> str:
 
 
 def _english(text: str) -> str:
-    text = _APOSTROPHES.sub("'", unicodedata.normalize("NFKD", text))
+    text = unicodedata.normalize("NFKD", _APOSTROPHES.sub("'", text))
     text = "".join(char for char in text if not unicodedata.combining(char)).lower()
     for symbol, words in _SYMBOLS.items():
         text = text.replace(symbol, words)
@@ -86,7 +86,7 @@ def _english(text: str) -> str:
 
 def _any_script(text: str) -> str:
     """Lower case, letters and marks of any script, digits and apostrophes inside words."""
-    text = _APOSTROPHES.sub("'", unicodedata.normalize("NFC", text)).lower()
+    text = unicodedata.normalize("NFC", _APOSTROPHES.sub("'", text)).lower()
     kept = (char if unicodedata.category(char)[0] in "LMN" or char == "'" else " " for char in text)
     return " ".join(word for word in (word.strip("'") for word in "".join(kept).split()) if word)
 

@@ -1,0 +1,204 @@
+"""A trained model as a folder: config.json, tokens.json, model.safetensors, README.md (model card).
+
+A bundle carries constructor arguments, never class paths and never pickles: loading a stranger's
+bundle runs no code of theirs.
+"""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import safetensors.torch
+from safetensors import SafetensorError
+
+from asr.encoder import EncoderConfig
+from asr.errors import AsrError
+from asr.features import FeatureConfig
+from asr.model import AcousticModel, ModelConfig
+from asr.text import DEFAULT_NORMALIZER, get_normalizer
+from asr.tokenizer import CharTokenizer
+
+FORMAT_VERSION = 1
+CONFIG_FILE, TOKENS_FILE, WEIGHTS_FILE, CARD_FILE = (
+    "config.json",
+    "tokens.json",
+    "model.safetensors",
+    "README.md",
+)
+_Config = TypeVar("_Config", FeatureConfig, EncoderConfig)
+
+
+class BundleError(AsrError):
+    """A folder that is not a usable bundle; the message names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Where a model comes from; free text and figures for the model card.
+
+    Attributes:
+        dev_wer: word error rate on the development set, a fraction; None where not measured.
+    """
+
+    recipe: str = ""
+    data: str = ""
+    hours: float = 0.0
+    epochs: int = 0
+    steps: int = 0
+    seed: int = 0
+    dev_wer: float | None = None
+    dev_set: str = ""
+    created: str = ""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model with all that is needed to use it; `model_id` is a hash of its files' content."""
+
+    model: AcousticModel
+    tokenizer: CharTokenizer
+    normalizer: str = DEFAULT_NORMALIZER
+    training: Training = field(default_factory=Training)
+    model_id: str = ""
+
+
+def save_bundle(bundle: Bundle, path: Path | str) -> Path:
+    """Write `bundle` to the folder `path`, whole or not at all; replaces an earlier bundle there."""
+    path = Path(path)
+    if path.exists() and not is_bundle(path):
+        raise BundleError(f"{path} exists and is no bundle; choose another folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        weights = {
+            name: tensor.detach().cpu().contiguous()
+            for name, tensor in bundle.model.state_dict().items()
+        }
+        safetensors.torch.save_file(weights, staging / WEIGHTS_FILE)
+        (staging / TOKENS_FILE).write_text(
+            json.dumps(bundle.tokenizer.tokens, ensure_ascii=False, indent=0) + "\n", "utf-8"
+        )
+        config = _config(bundle, _sha256(staging / WEIGHTS_FILE))
+        (staging / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+        (staging / CARD_FILE).write_text(model_card(bundle), "utf-8")
+        staging.chmod(0o755)
+        if path.exists():
+            shutil.rmtree(path)
+        staging.replace(path)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return path
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether `path` is a folder with a bundle's configuration in it."""
+    return (path / CONFIG_FILE).is_file()
+
+
+def load_bundle(path: Path | str) -> Bundle:
+    """Load a bundle, with its model in evaluation mode, on the CPU.
+
+    Raises:
+        BundleError: no such folder, a missing or damaged file, a newer format.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise BundleError(f"no model at {path}: a model is the folder that `asr train` writes")
+    config = _read_json(path / CONFIG_FILE)
+    version = config.get("format_version") if isinstance(config, dict) else None
+    if version != FORMAT_VERSION:
+        raise BundleError(
+            f"{path / CONFIG_FILE}: format_version is {version!r}, this asr reads {FORMAT_VERSION}"
+        )
+    try:
+        tokenizer = CharTokenizer(tuple(_read_json(path / TOKENS_FILE)))
+        model_config = ModelConfig(
+            vocab_size=tokenizer.vocab_size,
+            features=_build(FeatureConfig, config["features"]),
+            encoder=_build(EncoderConfig, config["encoder"]),
+        )
+        get_normalizer(config["normalizer"])
+        training = Training(**config["training"])
+        expected_hash = str(config["model_sha256"])
+    except (KeyError, TypeError, AttributeError, AsrError) as error:
+        raise BundleError(f"{path}: {CONFIG_FILE} or {TOKENS_FILE} is damaged: {error}") from error
+    model = _load_model(path / WEIGHTS_FILE, model_config, expected_hash)
+    model_id = hashlib.sha256(
+        (path / CONFIG_FILE).read_bytes() + (path / TOKENS_FILE).read_bytes()
+    ).hexdigest()[:16]
+    return Bundle(model, tokenizer, config["normalizer"], training, model_id)
+
+
+def model_card(bundle: Bundle) -> str:
+    """The bundle's README: what the model is, what it was trained on, how to use it."""
+    model, training = bundle.model, bundle.training
+    encoder, features = model.config.encoder, model.config.features
+    wer = "not measured" if training.dev_wer is None else f"{100 * training.dev_wer:.2f} %"
+    return f"""# Speech recognizer, recipe {training.recipe or "unknown"}
+
+| | |
+|---|---|
+| network | {encoder.num_layers} x {encoder.hidden_size} bidirectional LSTM, CTC, \
+{model.num_parameters / 1e6:.2f} M parameters |
+| input | {features.kind}, {features.num_features} coefficients, {features.sample_rate} Hz, \
+subsampling x{encoder.subsampling} |
+| output | {bundle.tokenizer.vocab_size - 1} characters, text normaliser `{bundle.normalizer}` |
+| trained on | {training.data or "unknown"}, {training.hours:.2f} h of speech |
+| training | {training.epochs} epochs, {training.steps} steps, seed {training.seed} |
+| greedy WER on {training.dev_set or "the development set"} | {wer} |
+| made | {training.created or "unknown"} |
+
+    asr transcribe talk.flac --model THIS_FOLDER
+    asr evaluate test.jsonl --model THIS_FOLDER
+
+The model writes what it was trained to write: lower-case words without punctuation. Expect many more
+errors on speech unlike its training data: other accents, noise, far microphones, spontaneous speech.
+"""
+
+
+def _config(bundle: Bundle, weights_hash: str) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "features": dataclasses.asdict(bundle.model.config.features),
+        "encoder": dataclasses.asdict(bundle.model.config.encoder),
+        "normalizer": bundle.normalizer,
+        "training": dataclasses.asdict(bundle.training),
+        "model_sha256": weights_hash,
+    }
+
+
+def _build(kind: type[_Config], arguments: dict[str, Any]) -> _Config:
+    return kind(**arguments)
+
+
+def _load_model(path: Path, config: ModelConfig, expected_hash: str) -> AcousticModel:
+    if not path.is_file():
+        raise BundleError(f"{path} is missing: copy the bundle again")
+    if _sha256(path) != expected_hash:
+        raise BundleError(f"{path} is damaged (its SHA-256 is not the one in {CONFIG_FILE})")
+    model = AcousticModel(config)
+    try:
+        model.load_state_dict(safetensors.torch.load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        raise BundleError(f"{path} does not fit {CONFIG_FILE}: {error}") from error
+    return model.eval()
+
+
+def _read_json(path: Path) -> Any:
+    if not path.is_file():
+        raise BundleError(f"{path} is missing: {path.parent} is no bundle, or not all of one")
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path} is damaged: {error}") from None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

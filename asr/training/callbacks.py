@@ -1,0 +1,97 @@
+"""What a run reports while it goes on: throughput, padding, waiting for data, a line an epoch."""
+
+import sys
+import time
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+
+from asr.training.dataset import Batch
+
+
+class Throughput(Callback):
+    """Logs, for each epoch, audio-seconds per second, padding share and the share of time waiting.
+
+    Only training counts: validation and checkpoints are left out of the time.
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        self.sample_rate = sample_rate
+        self._reset()
+
+    def _reset(self) -> None:
+        self._samples = self._padded_samples = 0
+        self._step_s = self._wait_s = 0.0
+        self._mark = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: Any, module: lightning.LightningModule) -> None:
+        """Start counting."""
+        self._reset()
+
+    def on_train_batch_start(
+        self, trainer: Any, module: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """The time since the last step's end was spent waiting for this batch."""
+        now = time.perf_counter()
+        self._wait_s += now - self._mark
+        self._mark = now
+
+    def on_train_batch_end(
+        self, trainer: Any, module: Any, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Count the step; show the mean rate of the epoch so far."""
+        now = time.perf_counter()
+        self._step_s += now - self._mark
+        self._mark = now
+        self._samples += int(batch.waveform_lengths.sum())
+        self._padded_samples += batch.waveforms.numel()
+        module.log("audio_s/s", self.audio_s_per_s, prog_bar=True, logger=False)
+
+    def on_validation_end(self, trainer: Any, module: Any) -> None:
+        """Validation is not waiting."""
+        self._mark = time.perf_counter()
+
+    @property
+    def audio_s_per_s(self) -> float:
+        """Seconds of audio trained on in a second."""
+        elapsed_s = self._step_s + self._wait_s
+        return self._samples / self.sample_rate / elapsed_s if elapsed_s else 0.0
+
+    def on_train_epoch_end(self, trainer: Any, module: lightning.LightningModule) -> None:
+        """Log the epoch's figures."""
+        elapsed_s = self._step_s + self._wait_s
+        padding = 1 - self._samples / self._padded_samples if self._padded_samples else 0.0
+        module.log_dict(
+            {
+                "train/audio_s_per_s": self.audio_s_per_s,
+                "train/padding_share": padding,
+                "train/data_wait_share": self._wait_s / elapsed_s if elapsed_s else 0.0,
+            }
+        )
+
+
+class EpochLine(Callback):
+    """Prints one line for each epoch to stderr; it stays when the progress bar has gone."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Any, module: lightning.LightningModule) -> None:
+        """Loss, validation figures where this epoch has them, rate."""
+        if not trainer.is_global_zero:
+            return
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        parts = [
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
+            f"step {trainer.global_step}",
+            f"loss {metrics['train/loss']:.3f}",
+            f"blank {100 * metrics['train/blank_share']:.0f} %",
+        ]
+        if "val/wer" in metrics:
+            parts.append(f"last WER {100 * metrics['val/wer']:.2f} %")
+            parts.append(f"CER {100 * metrics['val/cer']:.2f} %")
+        if "train/audio_s_per_s" in metrics:
+            parts.append(f"{metrics['train/audio_s_per_s']:.0f} audio s/s")
+        parts.append(f"{(time.perf_counter() - self._started) / 60:.1f} min")
+        print(" | ".join(parts), file=sys.stderr, flush=True)

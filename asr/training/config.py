@@ -1,0 +1,282 @@
+"""The typed schema of a run: every key a recipe or the command line can set, with its default.
+
+Composition is Hydra's: conf/train.yaml, then the recipe, then overrides. Because the schema comes
+first, a misspelt key fails; the error suggests the key that was probably meant.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from asr.augment import SpecAugmentConfig
+from asr.encoder import EncoderConfig
+from asr.errors import UsageError
+from asr.features import FeatureConfig
+
+
+@dataclass
+class DataConfig:
+    """Where speech comes from.
+
+    Attributes:
+        corpus: librispeech (subsets by name), synthetic (made here), manifests (paths).
+        data_dir: where the audio is; for synthetic, where it is put.
+        manifest_dir: where manifests of a corpus are written.
+        train, dev, test: subset names of the corpus, or paths of manifests.
+        sizes: for synthetic, utterances to make in each split.
+        normalizer: name of the text normaliser (asr/text.py).
+        unknown_characters: development texts with characters not in training: "skip" leaves the
+            utterance out of the loss, "error" stops. They are counted and shown either way.
+        max_utterance_s: longer training utterances are left out, counted and named.
+        batch_s: seconds of padded audio in a training batch.
+        eval_batch_s: the same for validation.
+        cache_dir: decoded waveforms are kept there; null decodes in every epoch.
+        num_workers: processes that load batches; 0 loads in the training process.
+    """
+
+    corpus: str = "manifests"
+    data_dir: str = "data"
+    manifest_dir: str = "data/manifests"
+    train: list[str] = field(default_factory=list)
+    dev: list[str] = field(default_factory=list)
+    test: list[str] = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=dict)
+    normalizer: str = "asr-en-1"
+    unknown_characters: str = "skip"
+    max_utterance_s: float = 35.0
+    batch_s: float = 120.0
+    eval_batch_s: float = 240.0
+    cache_dir: str | None = None
+    num_workers: int = 0
+
+
+@dataclass
+class OptimizerConfig:
+    """AdamW (Loshchilov & Hutter 2019)."""
+
+    lr: float = 1e-3
+    weight_decay: float = 1e-2
+    beta1: float = 0.9
+    beta2: float = 0.98
+    clip_norm: float = 5.0
+
+
+@dataclass
+class SchedulerConfig:
+    """Linear warm-up to the optimizer's lr, then a cosine to lr * final_share at the last step."""
+
+    warmup_steps: int = 500
+    final_share: float = 0.01
+
+
+@dataclass
+class TrainerConfig:
+    """What Lightning's Trainer is told.
+
+    Attributes:
+        precision: "32-true", "bf16-mixed" (also fast on CPUs with AVX512-BF16), "16-mixed".
+        validate_every_epochs: epochs between validations; the last epoch is always validated.
+        threads: CPU threads; null leaves torch's choice.
+    """
+
+    max_epochs: int = 30
+    accelerator: str = "auto"
+    devices: int = 1
+    strategy: str = "auto"
+    precision: str = "32-true"
+    accumulate_batches: int = 1
+    validate_every_epochs: int = 1
+    log_every_steps: int = 10
+    threads: int | None = None
+
+
+@dataclass
+class CallbacksConfig:
+    """Checkpoints.
+
+    Attributes:
+        keep_best: checkpoints kept, by validation WER.
+        checkpoint_every_steps: steps between saves of last.ckpt inside an epoch.
+        patience: validations without a better WER until training stops early; null never stops.
+    """
+
+    keep_best: int = 1
+    checkpoint_every_steps: int = 200
+    patience: int | None = None
+
+
+@dataclass
+class LoggerConfig:
+    """Logs in the run folder, beside the checkpoints."""
+
+    csv: bool = True
+    tensorboard: bool = True
+
+
+@dataclass
+class RunConfig:
+    """A whole run.
+
+    Attributes:
+        recipe_name: filled in from recipe=.
+        run_dir: checkpoints, logs, bundle and report go there.
+        resume: go on from run_dir's last checkpoint.
+    """
+
+    recipe_name: str = "custom"
+    run_dir: str = "runs/${recipe_name}"
+    seed: int = 1
+    resume: bool = False
+    data: DataConfig = field(default_factory=DataConfig)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    augment: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    callbacks: CallbacksConfig = field(default_factory=CallbacksConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+
+
+def config_root() -> Path:
+    """The folder that holds conf/ and recipes/: the package in a wheel, the checkout otherwise."""
+    package = Path(str(resources.files("asr")))
+    return package if (package / "conf").is_dir() else package.parent
+
+
+def list_recipes() -> list[str]:
+    """Names of the recipes that come with asr, as recipe= takes them."""
+    folder = config_root() / "recipes"
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+
+
+def load_config(overrides: Sequence[str]) -> RunConfig:
+    """Compose and validate a run from `recipe=NAME` and Hydra overrides.
+
+    `recipe=` takes the name of a recipe that comes with asr, or the path of a .yaml file.
+
+    Raises:
+        UsageError: unknown recipe (lists those there are), misspelt key (suggests), bad value.
+    """
+    recipes = [value.partition("=")[2] for value in overrides if value.startswith("recipe=")]
+    if len(recipes) != 1:
+        raise UsageError(f"name one recipe: recipe=<corpus>/<name>. {_recipes_there_are()}")
+    rest = [value for value in overrides if not value.startswith("recipe=")]
+    malformed = [value for value in rest if "=" not in value and not value.startswith("~")]
+    if malformed:
+        raise UsageError(f"{malformed[0]!r} is no override; write key=value")
+    folder, name = _find_recipe(recipes[0])
+    return _compose(folder, name, recipes[0], rest)
+
+
+def _find_recipe(recipe: str) -> tuple[Path, str]:
+    """(the folder that is Hydra's search path, the recipe's name below its recipes/ group)."""
+    if recipe.endswith((".yaml", ".yml")):
+        path = Path(recipe)
+        if not path.is_file():
+            raise UsageError(f"no recipe file {recipe}. {_recipes_there_are()}")
+        return path.resolve().parent, path.stem
+    if recipe not in list_recipes():
+        close = difflib.get_close_matches(recipe, list_recipes(), n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise UsageError(f"no recipe is called {recipe!r}.{hint} {_recipes_there_are()}")
+    return config_root() / "recipes", recipe
+
+
+def _recipes_there_are() -> str:
+    return f"Recipes: {', '.join(list_recipes())}; or the path of a .yaml file"
+
+
+def _compose(folder: Path, name: str, recipe: str, overrides: Sequence[str]) -> RunConfig:
+    ConfigStore.instance().store(name="run_schema", node=_schema())
+    GlobalHydra.instance().clear()
+    arguments = [f"hydra.searchpath=[file://{folder}]", *overrides]
+    try:
+        with initialize_config_dir(str(config_root() / "conf"), version_base="1.3"):
+            composed = compose("train", overrides=[f"+{_as_default(name)}", *arguments])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UsageError(_explain(error)) from None
+    composed.recipe_name = Path(recipe).stem if recipe.endswith((".yaml", ".yml")) else recipe
+    return to_run_config(composed)
+
+
+def _schema() -> DictConfig:
+    """RunConfig as OmegaConf's typed tree; frozen dataclasses in it must be open to overrides."""
+    schema = OmegaConf.structured(RunConfig)
+    for key in schema:
+        if OmegaConf.is_config(schema._get_node(key)):
+            OmegaConf.set_readonly(schema._get_node(key), None)
+    assert isinstance(schema, DictConfig)
+    return schema
+
+
+def _as_default(name: str) -> str:
+    """Hydra's override that adds the recipe `name` to the defaults list: GROUP=OPTION."""
+    group, _, option = name.rpartition("/")
+    return f"{group or '.'}={option}"
+
+
+def to_run_config(config: DictConfig) -> RunConfig:
+    """Resolve interpolations and build the dataclasses; their own checks run here."""
+    try:
+        run = OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:
+        raise UsageError(_explain(error)) from None
+    assert isinstance(run, RunConfig)
+    return run
+
+
+def to_yaml(config: RunConfig) -> str:
+    """The whole configuration, as written into the run folder."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def all_keys() -> list[str]:
+    """Every key of the schema with dots, for suggestions."""
+    return list(_flatten(OmegaConf.to_container(OmegaConf.structured(RunConfig))))
+
+
+def _flatten(tree: Any, prefix: str = "") -> Iterator[str]:
+    for key, value in tree.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+
+
+def _explain(error: Exception) -> str:
+    """One line of a Hydra or OmegaConf error, with the key that was probably meant."""
+    chain = list(_causes(error))
+    text = "\n".join(str(cause) for cause in chain)
+    match = re.search(r"Key '([^']+)' (?:is )?not in|[Cc]ould not override '([^']+)'", text)
+    full_key = re.search(r"full_key: (\S+)", text) or re.search(r"override '([^']+)'", text)
+    wrong = full_key[1] if full_key else (match[1] or match[2] if match else "")
+    if match is None:
+        first = str(chain[-1]).strip().splitlines()[0]
+        return f"bad configuration: {first}" + (f" (key {wrong})" if wrong else "")
+    close = _closest_key(wrong)
+    return f"no such key: {wrong}." + (f" Did you mean {close}?" if close else "")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _closest_key(wrong: str) -> str | None:
+    """The schema's key most like `wrong`; a right last part in the wrong group counts too."""
+    keys = all_keys()
+    same_name = [key for key in keys if key.split(".")[-1] == wrong.split(".")[-1]]
+    close = difflib.get_close_matches(wrong, keys, n=1, cutoff=0.6)
+    return (same_name or close or [None])[0]

@@ -1,0 +1,204 @@
+"""Manifests -> examples -> loaders."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch.utils.data import DataLoader
+
+from asr.ctc import min_frames
+from asr.errors import AsrError, UsageError
+from asr.manifest import Utterance, read_manifest
+from asr.model import ModelConfig
+from asr.text import get_normalizer
+from asr.tokenizer import CharTokenizer
+from asr.training.config import DataConfig
+from asr.training.dataset import (
+    Batch,
+    BucketSampler,
+    CachedWaveforms,
+    DecodedWaveforms,
+    Example,
+    SpeechDataset,
+    WaveformSource,
+)
+
+_MAX_NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Utterances that a reason kept out of training; each is named in the run's left_out.txt."""
+
+    reason: str
+    utterance_ids: tuple[str, ...]
+
+    def __str__(self) -> str:
+        names = ", ".join(self.utterance_ids[:_MAX_NAMES_SHOWN])
+        more = len(self.utterance_ids) - _MAX_NAMES_SHOWN
+        return f"{len(self.utterance_ids)} left out, {self.reason}: {names}" + (
+            f" and {more} more" if more > 0 else ""
+        )
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """Paths of the manifests of each split."""
+
+    train: tuple[Path, ...]
+    dev: tuple[Path, ...]
+
+
+class SpeechDataModule(lightning.LightningDataModule):
+    """Training and development examples; the tokenizer is made from the training texts.
+
+    Args:
+        manifests: what to train and validate on.
+        config: the recipe's `data`.
+        model_config: of the model to be trained, for feasibility; its vocabulary is not used.
+        seed: of the batch order.
+        tokenizer: None makes one of the characters of the training texts.
+    """
+
+    def __init__(
+        self,
+        manifests: Manifests,
+        config: DataConfig,
+        model_config: ModelConfig,
+        seed: int,
+        tokenizer: CharTokenizer | None = None,
+    ) -> None:
+        super().__init__()
+        self.config, self.seed = config, seed
+        self._model_config = model_config
+        self._normalize = get_normalizer(config.normalizer)
+        if config.unknown_characters not in ("skip", "error"):
+            raise UsageError("data.unknown_characters must be skip or error")
+        train = _read_all(manifests.train)
+        dev = _read_all(manifests.dev)
+        self.tokenizer = tokenizer or CharTokenizer.from_texts(
+            self._normalize(utterance.text) for utterance in train
+        )
+        self.left_out: list[LeftOut] = []
+        self.train_examples = self._train_examples(train)
+        self.dev_examples = self._dev_examples(dev)
+        self._resume_at = (0, 0)
+        self._train_waveforms: WaveformSource | None = None
+        self._dev_waveforms: WaveformSource | None = None
+
+    @property
+    def train_hours(self) -> float:
+        """Hours of speech that training sees in an epoch."""
+        return sum(example.utterance.duration_s for example in self.train_examples) / 3600
+
+    def resume_at(self, epoch: int, batches_done: int) -> None:
+        """Start the first epoch in the middle: an earlier run has seen `batches_done` batches."""
+        self._resume_at = (epoch, batches_done)
+
+    def setup(self, stage: str) -> None:
+        """Open (or make) the waveform caches."""
+        self._train_waveforms = self._waveforms(self.train_examples)
+        self._dev_waveforms = self._waveforms(self.dev_examples)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled batches of at most data.batch_s seconds."""
+        assert self._train_waveforms is not None
+        sampler = self.train_sampler()
+        sampler.resume_at(*self._resume_at)
+        return self._loader(self.train_examples, self._train_waveforms, sampler)
+
+    def train_sampler(self) -> BucketSampler:
+        """The batches of this rank."""
+        trainer = self.trainer
+        durations = [example.utterance.duration_s for example in self.train_examples]
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        return BucketSampler(durations, self.config.batch_s, self.seed, rank, world_size)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Development batches, sorted by length."""
+        assert self._dev_waveforms is not None
+        durations = [example.utterance.duration_s for example in self.dev_examples]
+        sampler = BucketSampler(durations, self.config.eval_batch_s, seed=None)
+        return self._loader(self.dev_examples, self._dev_waveforms, sampler)
+
+    def _loader(
+        self, examples: Sequence[Example], waveforms: WaveformSource, sampler: BucketSampler
+    ) -> DataLoader[Batch]:
+        return DataLoader(
+            SpeechDataset(examples, waveforms),
+            batch_size=None,
+            sampler=sampler,
+            num_workers=self.config.num_workers,
+            # Its own generator: an iterator must not draw from the random state of dropout and masks.
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+    def _waveforms(self, examples: Sequence[Example]) -> WaveformSource:
+        sample_rate = self._model_config.features.sample_rate
+        if self.config.cache_dir is None:
+            return DecodedWaveforms(sample_rate)
+        utterances = [example.utterance for example in examples]
+        rank_zero_info(f"waveforms of {len(utterances)} utterances from cache {self.config.cache_dir}")
+        return CachedWaveforms(utterances, sample_rate, Path(self.config.cache_dir))
+
+    def _train_examples(self, utterances: Sequence[Utterance]) -> list[Example]:
+        """Trainable examples; the others are recorded in `left_out`."""
+        reasons: dict[str, list[str]] = {}
+        examples = []
+        for utterance in utterances:
+            text = self._normalize(utterance.text)
+            reason = self._reason_to_leave_out(utterance, text)
+            if reason:
+                reasons.setdefault(reason, []).append(utterance.utterance_id)
+            else:
+                examples.append(Example(utterance, text, tuple(self.tokenizer.encode(text))))
+        self.left_out = [LeftOut(reason, tuple(names)) for reason, names in reasons.items()]
+        if not examples:
+            shown = "; ".join(map(str, self.left_out))
+            raise AsrError(f"no utterance of the training set can be trained on: {shown}")
+        return examples
+
+    def _reason_to_leave_out(self, utterance: Utterance, text: str) -> str | None:
+        if not text:
+            return "no text after normalisation"
+        if utterance.duration_s > self.config.max_utterance_s:
+            return f"longer than data.max_utterance_s = {self.config.max_utterance_s:g} s"
+        if self.tokenizer.unknown_characters([text]):
+            return "characters outside the vocabulary"
+        sample_rate = self._model_config.features.sample_rate
+        frames = self._model_config.num_output_frames(round(utterance.duration_s * sample_rate))
+        if frames < min_frames(self.tokenizer.encode(text)):
+            return "infeasible for CTC: the text has more tokens than the audio has encoder frames"
+        return None
+
+    def _dev_examples(self, utterances: Sequence[Utterance]) -> list[Example]:
+        """Every utterance is decoded and scored; one with unknown characters has no loss."""
+        examples = []
+        unknown = self.tokenizer.unknown_characters(
+            self._normalize(utterance.text) for utterance in utterances
+        )
+        if unknown:
+            shown = ", ".join(f"{char!r} {count}x" for char, count in unknown.most_common())
+            message = f"development texts have characters that training lacks: {shown}"
+            if self.config.unknown_characters == "error":
+                raise AsrError(f"{message}; see data.unknown_characters")
+            rank_zero_info(f"{message}; those utterances count for WER, not for the loss")
+        for utterance in utterances:
+            text = self._normalize(utterance.text)
+            known = not self.tokenizer.unknown_characters([text])
+            token_ids = tuple(self.tokenizer.encode(text)) if known else ()
+            examples.append(Example(utterance, text, token_ids))
+        return examples
+
+
+def _read_all(manifests: Sequence[Path]) -> list[Utterance]:
+    utterances: dict[str, Utterance] = {}
+    for path in manifests:
+        for utterance in read_manifest(path):
+            if utterance.utterance_id in utterances:
+                raise AsrError(f"{path}: utterance_id {utterance.utterance_id!r} is in two manifests")
+            utterances[utterance.utterance_id] = utterance
+    return list(utterances.values())

@@ -1,0 +1,253 @@
+"""`asr train`: recipe -> manifests -> checkpoints -> bundle -> WER report, in one command."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from asr.bundle import Bundle, Training, save_bundle
+from asr.corpora.librispeech import prepare_librispeech
+from asr.errors import AsrError, UsageError
+from asr.evaluate import Evaluation, evaluate
+from asr.model import AcousticModel, ModelConfig
+from asr.training.callbacks import EpochLine, Throughput
+from asr.training.config import DataConfig, RunConfig, load_config, to_yaml
+from asr.training.datamodule import Manifests, SpeechDataModule
+from asr.training.lit_module import AsrLitModule, position_of
+from asr.transcribe import Recognizer
+
+CONFIG_FILE = "config.yaml"
+CHECKPOINT_FOLDER = "checkpoints"
+LAST_CHECKPOINT = "last.ckpt"
+_EXPECTED_WARNINGS = (
+    ".*does not have many workers.*",  # a cache needs none
+    ".*smaller than the logging interval.*",
+    ".*your dataloader is not resumable.*",  # BucketSampler.resume_at does it
+    ".*exists and is not empty.*",
+    ".*isinstance.treespec, LeafSpec.*",
+)
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What a run leaves behind."""
+
+    bundle_path: Path
+    evaluations: tuple[Evaluation, ...]
+
+
+def train(overrides: Sequence[str]) -> TrainedModel:
+    """Run a recipe: `overrides` as on the command line, `recipe=<corpus>/<name>` among them."""
+    return run(load_config(overrides))
+
+
+def run(config: RunConfig) -> TrainedModel:
+    """Prepare the data, train (or go on), write the bundle of the best checkpoint, evaluate it."""
+    _quieten_lightning()
+    run_dir = Path(config.run_dir)
+    last = _open_run(run_dir, config)
+    if config.trainer.threads is not None:
+        torch.set_num_threads(config.trainer.threads)
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
+    manifests = {split: prepare(config.data, split) for split in ("train", "dev", "test")}
+    module, data = _build(config, manifests)
+    _report_left_out(data, run_dir)
+    trainer = _trainer(config, run_dir)
+    if last is not None:
+        epoch, batches_done = position_of(torch.load(last, map_location="cpu", weights_only=True))
+        data.resume_at(epoch, batches_done)
+        _say(f"resuming {last}: epoch {epoch + 1}, {batches_done} batches done")
+    trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
+    if trainer.interrupted:
+        raise AsrError(f"interrupted; go on with the same command and resume=true ({run_dir})")
+    return _finish(config, run_dir, trainer, module, data, manifests)
+
+
+def _build(
+    config: RunConfig, manifests: dict[str, tuple[Path, ...]]
+) -> tuple[AsrLitModule, SpeechDataModule]:
+    """The modules of a run; the vocabulary comes from the training texts."""
+    data = SpeechDataModule(
+        Manifests(manifests["train"], manifests["dev"]),
+        config.data,
+        ModelConfig(vocab_size=1, features=config.features, encoder=config.encoder),
+        config.seed,
+    )
+    model_config = ModelConfig(data.tokenizer.vocab_size, config.features, config.encoder)
+    bundle = Bundle(AcousticModel(model_config), data.tokenizer, config.data.normalizer)
+    module = AsrLitModule(
+        bundle, data.dev_examples, config.augment, config.optimizer, config.scheduler
+    )
+    _say(
+        f"model: {bundle.model.num_parameters / 1e6:.2f} M parameters, "
+        f"{data.tokenizer.vocab_size} tokens; training on {len(data.train_examples)} utterances, "
+        f"{data.train_hours:.2f} h"
+    )
+    return module, data
+
+
+def prepare(data: DataConfig, split: str) -> tuple[Path, ...]:
+    """Manifests of a split ("train", "dev", "test"), made from the corpus where they are missing."""
+    names: list[str] = getattr(data, split)
+    if not names:
+        raise UsageError(f"data.{split} is empty: name subsets or manifests")
+    if data.corpus == "manifests":
+        return tuple(Path(name) for name in names)
+    folder = Path(data.manifest_dir)
+    paths = tuple(folder / f"{name}.jsonl" for name in names)
+    missing = [name for name, path in zip(names, paths, strict=True) if not path.is_file()]
+    if missing and data.corpus == "librispeech":
+        for subset in prepare_librispeech(data.data_dir, missing, folder):
+            _say(
+                f"prepared {subset.manifest}: {subset.num_utterances} utterances, "
+                f"{subset.duration_s / 3600:.2f} h, {len(subset.problems)} problems"
+            )
+    elif missing and data.corpus == "synthetic":
+        from asr.corpora.synthetic import prepare_synthetic
+
+        prepare_synthetic(folder, **data.sizes)
+    elif missing:
+        raise UsageError(
+            f"data.corpus must be librispeech, synthetic or manifests, not {data.corpus!r}"
+        )
+    return paths
+
+
+def _open_run(run_dir: Path, config: RunConfig) -> Path | None:
+    """Create or reopen the run folder; the checkpoint to go on from, if there is one."""
+    last = run_dir / CHECKPOINT_FOLDER / LAST_CHECKPOINT
+    config_file = run_dir / CONFIG_FILE
+    if config_file.is_file() and not config.resume:
+        raise UsageError(
+            f"{run_dir} holds a run already: go on with resume=true, or choose another run_dir=..."
+        )
+    if config.resume and config_file.is_file():
+        owner = f"recipe_name: {config.recipe_name}\n"
+        if owner not in config_file.read_text("utf-8"):
+            raise UsageError(f"{run_dir} belongs to another recipe than {config.recipe_name}")
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        config_file.write_text(to_yaml(config), "utf-8")
+    except OSError as error:
+        raise AsrError(f"cannot write to run_dir {run_dir}: {error.strerror}") from None
+    if config.resume and not last.is_file():
+        _say(f"nothing to resume in {run_dir}: starting from the beginning")
+    return last if config.resume and last.is_file() else None
+
+
+def _report_left_out(data: SpeechDataModule, run_dir: Path) -> None:
+    lines = []
+    for left_out in data.left_out:
+        _say(str(left_out))
+        lines += [f"{name}\t{left_out.reason}\n" for name in left_out.utterance_ids]
+    (run_dir / "left_out.txt").write_text("".join(lines), "utf-8")
+
+
+def _trainer(config: RunConfig, run_dir: Path) -> lightning.Trainer:
+    trainer = config.trainer
+    return lightning.Trainer(
+        max_epochs=trainer.max_epochs,
+        accelerator=trainer.accelerator,
+        devices=trainer.devices,
+        strategy=trainer.strategy,
+        precision=trainer.precision,  # type: ignore[arg-type]
+        accumulate_grad_batches=trainer.accumulate_batches,
+        gradient_clip_val=config.optimizer.clip_norm,
+        check_val_every_n_epoch=trainer.validate_every_epochs,
+        log_every_n_steps=trainer.log_every_steps,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_progress_bar=sys.stderr.isatty(),
+        enable_model_summary=False,
+        callbacks=callbacks(config, run_dir),
+        logger=loggers(config, run_dir),
+        default_root_dir=run_dir,
+    )
+
+
+def callbacks(config: RunConfig, run_dir: Path) -> list[Callback]:
+    """Checkpoints (the best by validation WER, and the last), figures, early stopping."""
+    folder = run_dir / CHECKPOINT_FOLDER
+    best = ModelCheckpoint(
+        dirpath=folder,
+        filename="epoch={epoch:03d}-wer={val/wer:.4f}",
+        auto_insert_metric_name=False,
+        monitor="val/wer",
+        save_top_k=config.callbacks.keep_best,
+    )
+    last = ModelCheckpoint(
+        dirpath=folder,
+        filename=LAST_CHECKPOINT.removesuffix(".ckpt"),
+        every_n_train_steps=config.callbacks.checkpoint_every_steps,
+        enable_version_counter=False,
+    )
+    chosen: list[Callback] = [best, last, Throughput(config.features.sample_rate), EpochLine()]
+    if config.logger.csv or config.logger.tensorboard:
+        chosen.append(LearningRateMonitor("step"))
+    if config.callbacks.patience is not None:
+        chosen.append(EarlyStopping("val/wer", patience=config.callbacks.patience))
+    return chosen
+
+
+def loggers(config: RunConfig, run_dir: Path) -> list[Logger]:
+    """Logs below run_dir/logs."""
+    chosen: list[Logger] = []
+    if config.logger.csv:
+        chosen.append(CSVLogger(run_dir, name="logs/csv"))
+    if config.logger.tensorboard:
+        chosen.append(TensorBoardLogger(run_dir, name="logs", version="tensorboard"))
+    return chosen
+
+
+def _finish(
+    config: RunConfig,
+    run_dir: Path,
+    trainer: lightning.Trainer,
+    module: AsrLitModule,
+    data: SpeechDataModule,
+    manifests: dict[str, tuple[Path, ...]],
+) -> TrainedModel:
+    best = trainer.checkpoint_callbacks[0]
+    assert isinstance(best, ModelCheckpoint)
+    state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+    module.load_state_dict(state["state_dict"])
+    training = Training(
+        recipe=config.recipe_name,
+        data=", ".join(config.data.train),
+        hours=round(data.train_hours, 3),
+        epochs=int(state["epoch"]) + 1,
+        steps=int(state["global_step"]),
+        seed=config.seed,
+        dev_wer=None if best.best_model_score is None else float(best.best_model_score),
+        dev_set=", ".join(config.data.dev),
+        created=datetime.now(UTC).strftime("%Y-%m-%d"),
+    )
+    module.bundle.model.eval()
+    bundle = Bundle(module.bundle.model, data.tokenizer, config.data.normalizer, training)
+    bundle_path = save_bundle(bundle, run_dir / "bundle")
+    recognizer = Recognizer(bundle, device=str(trainer.strategy.root_device))
+    evaluations = tuple(
+        evaluate(manifest, recognizer, run_dir / "report" / manifest.stem)
+        for manifest in manifests["test"]
+    )
+    return TrainedModel(bundle_path, evaluations)
+
+
+def _quieten_lightning() -> None:
+    """Keep Lightning's tips and its advice on choices that are made here on purpose off the screen."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    for message in _EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

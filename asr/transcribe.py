@@ -1,0 +1,182 @@
+"""Recognizer: the only place that joins audio, model, decoder and tokenizer -> Transcript."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import soxr
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asr.audio import load_audio
+from asr.bundle import Bundle, load_bundle
+from asr.decoding.greedy import greedy_decode
+from asr.decoding.hypothesis import Hypothesis
+from asr.errors import AsrError, UsageError
+from asr.manifest import Utterance
+from asr.model import ModelOutput
+from asr.tokenizer import SPACE, CharTokenizer
+from asr.transcript import Transcript, Word
+
+DEFAULT_MODEL = "default"
+PRECISIONS = ("float32", "bfloat16")
+
+
+class Recognizer:
+    """A model ready to transcribe. Each transcript is independent of its batch neighbours."""
+
+    def __init__(
+        self, bundle: Bundle, *, device: str = "cpu", precision: str = "float32"
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+        self.bundle = bundle
+        self.device = torch.device(device)
+        self.precision = precision
+        self.model = bundle.model.to(self.device)
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second that the model works at."""
+        return self.model.config.features.sample_rate
+
+    @property
+    def model_id(self) -> str:
+        """Hash of the bundle's content."""
+        return self.bundle.model_id
+
+    def transcribe(
+        self, audio: Path | str | NDArray[np.float32], sample_rate: int | None = None
+    ) -> Transcript:
+        """Transcribe one file, or a mono waveform (S,) of `sample_rate` (default: the model's)."""
+        if isinstance(audio, Path | str):
+            waveform = load_audio(audio, self.sample_rate)
+        else:
+            waveform = np.asarray(audio, dtype=np.float32)
+            if sample_rate not in (None, self.sample_rate):
+                waveform = soxr.resample(waveform, sample_rate, self.sample_rate, quality="HQ")
+        return self.transcribe_batch([waveform])[0]
+
+    def transcribe_batch(self, waveforms: Sequence[NDArray[np.float32]]) -> list[Transcript]:
+        """Transcribe mono waveforms (S,) at the model's sample rate as one padded batch."""
+        if not waveforms:
+            return []
+        lengths = torch.tensor([len(waveform) for waveform in waveforms])
+        padded = torch.zeros(len(waveforms), int(lengths.max()))
+        for row, waveform in zip(padded, waveforms, strict=True):
+            row[: len(waveform)] = torch.from_numpy(waveform)
+        return self.transcribe_padded(padded, lengths)
+
+    def transcribe_padded(self, waveforms: Tensor, lengths: Tensor) -> list[Transcript]:
+        """Transcribe a padded batch: waveforms (B, S) float32, lengths (B,) samples."""
+        return self.to_transcripts(self.forward(waveforms, lengths), lengths)
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> ModelOutput:
+        """Run the network on a padded batch: waveforms (B, S) float32, lengths (B,) samples."""
+        autocast = torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
+        )
+        with torch.inference_mode(), autocast:
+            output: ModelOutput = self.model(waveforms.to(self.device), lengths.to(self.device))
+        return output
+
+    def to_transcripts(self, output: ModelOutput, lengths: Tensor) -> list[Transcript]:
+        """Decode a batch's log-probabilities; lengths (B,) samples give the durations."""
+        log_probs = trim(output)
+        durations = (lengths / self.sample_rate).tolist()
+        return [
+            to_transcript(
+                greedy_decode(utterance), self.bundle.tokenizer,
+                self.model.config.output_frame_s, duration_s,
+            )
+            for utterance, duration_s in zip(log_probs, durations, strict=True)
+        ]  # fmt: skip
+
+
+def trim(output: ModelOutput) -> list[NDArray[np.float32]]:
+    """Log-probabilities (T', V) of each utterance of a batch, without padding."""
+    padded = output.log_probs.float().cpu().numpy()
+    return [
+        utterance[:length]
+        for utterance, length in zip(padded, output.output_lengths.tolist(), strict=True)
+    ]
+
+
+def load_model(
+    path: Path | str = DEFAULT_MODEL,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    precision: str = "float32",
+) -> Recognizer:
+    """Load a bundle for use.
+
+    Args:
+        path: a bundle's folder.
+        device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", ...
+        threads: CPU threads of torch; None leaves torch's choice.
+        precision: "float32", or "bfloat16" (faster where the processor has it).
+
+    Raises:
+        BundleError: not a usable bundle.
+        AsrError: the device is not there.
+    """
+    if str(path) == DEFAULT_MODEL:
+        raise AsrError(
+            "no default model is shipped with this version: train one with `asr train` and name "
+            "its folder with --model"
+        )
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return Recognizer(load_bundle(path), device=_resolve_device(device), precision=precision)
+
+
+def load_utterance(utterance: Utterance, sample_rate: int) -> NDArray[np.float32]:
+    """The utterance's stretch of its audio file as a mono waveform (S,); AudioError if unreadable."""
+    return load_audio(
+        utterance.audio_path,
+        sample_rate,
+        offset_s=utterance.offset_s,
+        duration_s=utterance.duration_s or None,
+    )
+
+
+def _resolve_device(device: str) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise AsrError(f"device {device!r} cannot be used here: {reason}") from None
+    return device
+
+
+def to_transcript(
+    hypothesis: Hypothesis, tokenizer: CharTokenizer, output_frame_s: float, duration_s: float
+) -> Transcript:
+    """Words of a hypothesis with their times; a word's confidence is that of its weakest token."""
+    words = []
+    for first, last in _word_ranges(hypothesis.token_ids, tokenizer):
+        words.append(
+            Word(
+                text=tokenizer.decode(hypothesis.token_ids[first:last]),
+                start_s=hypothesis.spans[first][0] * output_frame_s,
+                end_s=min(hypothesis.spans[last - 1][1] * output_frame_s, duration_s),
+                confidence=min(hypothesis.confidences[first:last]),
+            )
+        )
+    return Transcript(" ".join(word.text for word in words), tuple(words), duration_s)
+
+
+def _word_ranges(token_ids: Sequence[int], tokenizer: CharTokenizer) -> Iterator[tuple[int, int]]:
+    """(first, last + 1) token positions of each word: what stands between spaces."""
+    first = 0
+    for position, token_id in enumerate(token_ids):
+        if tokenizer.tokens[token_id] == SPACE:
+            if position > first:
+                yield first, position
+            first = position + 1
+    if len(token_ids) > first:
+        yield first, len(token_ids)
