@@ -55,6 +55,7 @@ class Espeak:
         except OSError as error:
             raise AsrError(f"espeak-ng cannot be loaded on this machine: {error}") from None
         self.sample_rate = self._initialize(data)
+        self._variants = {path.name for path in (data / "voices" / "!v").iterdir()}
         self._callback = _Callback(self._receive)  # kept: the library holds no reference
         self._library.espeak_SetSynthCallback(self._callback)
         self._set(_VOLUME, _VOLUME_PERCENT)
@@ -83,7 +84,9 @@ class Espeak:
             pitch_range: how lively, 0 (monotone) to 100; 50 is the voice's own.
             seed: of the noise in breathy voices.
         """
-        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
+        variant = voice.partition("+")[2]
+        unknown = bool(variant) and variant not in self._variants  # espeak-ng would ignore it
+        if unknown or self._library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise AsrError(f"espeak-ng has no voice {voice!r}")
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
         for parameter, value in ((_RATE, rate_wpm), (_PITCH, pitch), (_PITCH_RANGE, pitch_range)):

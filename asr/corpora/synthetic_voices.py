@@ -20,9 +20,9 @@ _FEMALE = {
 }
 _MALE = {
     "train": """m1 m2 m5 m6 m7 m8 Alex Andy Denis Diogo Gene Gene2 Henrique Hugo Jacky
-        Nguyen Storm adam benjamin boris david ed edward2 grandpa gustave ian
-        john kaukovalta klatt klatt3 klatt6 marcelo max michel miguel norbert
-        paul sandro victor""",
+        Nguyen Storm adam benjamin boris david ed edward2 grandpa gustave ian john
+        kaukovalta klatt klatt3 klatt6 marcelo max michel miguel norbert paul sandro
+        victor""",
     "dev": "m4 pablo travis",
     "test": "m3 iven3 Michael robert Reed",
 }
