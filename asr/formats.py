@@ -55,12 +55,12 @@ def tsv(labelled: Labelled) -> str:
 
 def json_document(labelled: Labelled) -> str:
     """One JSON object: text, duration, words with start, end (seconds) and confidence."""
-    return json.dumps(as_json(labelled), ensure_ascii=False, indent=2) + "\n"
+    return _dumps(as_json(labelled), indent=2) + "\n"
 
 
 def jsonl(labelled: Labelled) -> str:
     """The same object on one line; it is a manifest line too (`audio_filepath text duration`)."""
-    return json.dumps(as_json(labelled), ensure_ascii=False) + "\n"
+    return _dumps(as_json(labelled)) + "\n"
 
 
 def ctm(labelled: Labelled) -> str:
@@ -167,6 +167,16 @@ def _intervals(transcript: Transcript) -> list[tuple[int, int, str]]:
     if total > at or not intervals:
         intervals.append((at, max(total, at + 1), ""))
     return intervals
+
+
+def _dumps(document: Mapping[str, Any], indent: int | None = None) -> str:
+    """JSON in UTF-8; escapes only where a file name holds bytes that are no UTF-8."""
+    text = json.dumps(document, ensure_ascii=False, indent=indent)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(document, indent=indent)
+    return text
 
 
 def _ms(seconds: float) -> int:

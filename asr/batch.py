@@ -1,0 +1,409 @@
+"""Many recordings -> many transcripts: dense batches across files, one file's failure its own.
+
+Threads decode files and cut them into windows; windows of many files wait in a pool of bounded
+size, are sorted by length and run through the recognizer in dense batches; a file is finished, and
+yielded, when its last window is. A three-hour recording and ten thousand clips take the same way.
+"""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.audio import AudioStream
+from asr.codecs import AudioError, check_regular_file, reason_of
+from asr.inputs import Item, work_list
+from asr.pool import Piece, PoolClosed, WindowPool
+from asr.segment import Part, join_parts, split_windows
+from asr.transcript import Transcript
+
+SILENCE_PEAK = 1 / 32_768  # nothing above one step of 16-bit audio
+MIN_WINDOW_S = 0.1  # shorter recordings are lengthened with zeros: a front end needs a frame
+
+Waveform = NDArray[np.float32]
+
+
+class BatchRecognizer(Protocol):
+    """What `transcribe_items` needs of a recognizer; `asr.transcribe.Recognizer` is one."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate of the waveforms it takes, Hz."""
+        ...
+
+    @property
+    def model_id(self) -> str:
+        """Hash of the model's content."""
+        ...
+
+    def transcribe_batch(self, waveforms: Sequence[Waveform]) -> list[Transcript]:
+        """Transcripts of waveforms (S,), each independent of its neighbours."""
+        ...
+
+
+class Status(StrEnum):
+    """What became of an input; `EMPTY` is audio in which no words were found."""
+
+    OK = "ok"
+    EMPTY = "empty"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome for one input.
+
+    Attributes:
+        reason: why it failed or was skipped.
+        notes: what was odd about audio that was transcribed all the same.
+        content: hash of the file's bytes; '' if it could not be read, or without a lookup.
+        transcribed_s: seconds of audio that went through the recognizer.
+    """
+
+    item: Item
+    status: Status
+    transcript: Transcript | None = None
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    content: str = ""
+    transcribed_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """How to work.
+
+    Attributes:
+        jobs: threads that read and decode files.
+        batch_s: audio in one batch, padding included, seconds.
+        pool_s: decoded audio that waits at most, seconds; batches are cut from it by length.
+    """
+
+    jobs: int = 2
+    batch_s: float = 120.0
+    pool_s: float = 960.0
+
+
+# Returns an earlier result for an item whose file has this content hash, or None.
+Lookup = Callable[[Item, str], Result | None]
+
+
+def transcribe_files(
+    recognizer: BatchRecognizer, inputs: Iterable[str | Path], options: BatchOptions | None = None
+) -> Iterator[Result]:
+    """Transcribe files, folders, globs or manifests; results in input order, as they are ready."""
+    items = work_list([str(one) for one in inputs])
+    return in_order(items, transcribe_items(recognizer, items, options))
+
+
+def in_order(items: Sequence[Item], results: Iterable[Result]) -> Iterator[Result]:
+    """Reorder results to the order of their items, holding back only what is early."""
+    waiting: dict[int, Result] = {}
+    position = {id(item): index for index, item in enumerate(items)}
+    due = 0
+    for result in results:
+        waiting[position[id(result.item)]] = result
+        while due in waiting:
+            yield waiting.pop(due)
+            due += 1
+
+
+def transcribe_items(
+    recognizer: BatchRecognizer,
+    items: Sequence[Item],
+    options: BatchOptions | None = None,
+    lookup: Lookup | None = None,
+) -> Generator[Result, None, None]:
+    """Transcribe every item; results come as they are finished, one for each item.
+
+    No item's failure stops or changes another. Closing the iterator stops the work.
+
+    Args:
+        lookup: asked with each file's content hash before it is decoded; what it returns is the
+            item's result.
+    """
+    return _Run(recognizer, items, options or BatchOptions(), lookup).results()
+
+
+@dataclass
+class _Progress:
+    """An item under way: the parts it has, and its end once the reader has seen it."""
+
+    item: Item
+    content: str = ""
+    parts: dict[int, Part] = field(default_factory=dict)
+    num_parts: int | None = None
+    num_samples: int = 0
+    notes: tuple[str, ...] = ()
+
+
+class _Run:
+    """One call of `transcribe_items`: reader threads -> pool -> batches -> results."""
+
+    def __init__(
+        self,
+        recognizer: BatchRecognizer,
+        items: Sequence[Item],
+        options: BatchOptions,
+        lookup: Lookup | None,
+    ) -> None:
+        self._recognizer = recognizer
+        self._rate = recognizer.sample_rate
+        self._items = items
+        self._options = options
+        self._lookup = lookup
+        self._pool = WindowPool(round(options.pool_s * self._rate))
+        self._todo = iter(range(len(items)))
+        self._todo_lock = threading.Lock()
+        self._under_way: dict[int, _Progress] = {}
+        self._finished: list[Result] = []
+
+    def results(self) -> Generator[Result, None, None]:
+        threads = [
+            threading.Thread(target=self._read_items, name=f"reader-{n}", daemon=True)
+            for n in range(min(max(1, self._options.jobs), len(self._items)))
+        ]
+        self._pool.expect_readers(len(threads))
+        for thread in threads:
+            thread.start()
+        try:
+            while self._pool.wait():
+                pieces, events = self._pool.take()
+                for event in events:
+                    event()
+                yield from self._drain()
+                for batch in dense_batches(pieces, round(self._options.batch_s * self._rate)):
+                    self._transcribe(batch)
+                    yield from self._drain()
+        finally:
+            self._pool.close()
+            for thread in threads:
+                thread.join(timeout=5.0)
+
+    def _drain(self) -> Iterator[Result]:
+        finished, self._finished = self._finished, []
+        yield from finished
+
+    # --- in the reader threads ---------------------------------------------------------------
+
+    def _read_items(self) -> None:
+        with suppress(PoolClosed):
+            try:
+                while True:
+                    with self._todo_lock:
+                        index = next(self._todo, None)
+                    if index is None:
+                        break
+                    self._read(index)
+            finally:
+                self._pool.reader_done()
+
+    def _read(self, index: int) -> None:
+        """Send an item's windows and then its end to the pool, or its failure."""
+        item, content = self._items[index], ""
+        try:
+            if item.problem:
+                raise AudioError(item.path, item.problem)
+            if item.duplicate_of:
+                result = Result(
+                    item, Status.SKIPPED, reason=f"given twice; see {item.duplicate_of}"
+                )
+                self._send(lambda: self._finished.append(result))
+                return
+            content = hash_file(item.path) if self._lookup else ""
+            earlier = self._lookup(item, content) if self._lookup else None
+            if earlier is not None:
+                self._send(lambda: self._finished.append(earlier))
+                return
+            self._stream(index, item, content)
+        except PoolClosed:
+            raise
+        except AudioError as error:
+            self._send_failure(index, error.reason, content)
+        except Exception as error:  # a decoder's bug must not end the batch
+            self._send_failure(index, f"{type(error).__name__}: {reason_of(error)}", content)
+
+    def _stream(self, index: int, item: Item, content: str) -> None:
+        number = num_samples = 0
+        with AudioStream(
+            item.path, self._rate,
+            offset_s=item.offset_s, duration_s=item.duration_s, channel=item.channel,
+        ) as stream:  # fmt: skip
+            for window in split_windows(stream, self._rate):
+                num_samples = window.start + len(window.waveform)
+                self._pool.put(Piece(index, number, window))
+                number += 1
+            notes = stream.notes
+        end = _Progress(item, content, {}, number, num_samples, notes)
+        self._send(lambda: self._end(index, end))
+
+    def _send(self, event: Callable[[], None]) -> None:
+        self._pool.send(event)
+
+    def _send_failure(self, index: int, reason: str, content: str) -> None:
+        self._send(lambda: self._fail(index, reason, content))
+
+    # --- in the caller's thread --------------------------------------------------------------
+
+    def _end(self, index: int, end: _Progress) -> None:
+        progress = self._progress(index)
+        if progress is None:
+            return
+        progress.content, progress.notes = end.content, end.notes
+        progress.num_parts, progress.num_samples = end.num_parts, end.num_samples
+        self._finish_if_complete(index, progress)
+
+    def _fail(self, index: int, reason: str, content: str = "") -> None:
+        progress = self._progress(index)
+        if progress is None:
+            return
+        item = self._items[index]
+        content = content or progress.content
+        self._finished.append(Result(item, Status.FAILED, reason=reason, content=content))
+        self._under_way[index] = _FAILED
+
+    def _progress(self, index: int) -> _Progress | None:
+        """The item's progress; None once it has failed."""
+        progress = self._under_way.setdefault(index, _Progress(self._items[index]))
+        return None if progress is _FAILED else progress
+
+    def _transcribe(self, batch: Sequence[Piece]) -> None:
+        live = [piece for piece in batch if self._progress(piece.index) is not None]
+        silent = [piece for piece in live if is_silent(piece.window.waveform)]
+        for piece in silent:
+            self._add(piece, Transcript("", (), len(piece.window.waveform) / self._rate))
+        heard = [piece for piece in live if not is_silent(piece.window.waveform)]
+        if not heard:
+            return
+        waveforms = [self._at_least_a_frame(piece.window.waveform) for piece in heard]
+        try:
+            transcripts = self._recognizer.transcribe_batch(waveforms)
+            if len(transcripts) != len(heard):
+                raise RuntimeError(f"{len(transcripts)} transcripts for {len(heard)} waveforms")
+        except Exception as error:  # out of memory, or one bad waveform: find it alone
+            self._after_failed_batch(heard, error)
+            return
+        for piece, transcript in zip(heard, transcripts, strict=True):
+            self._add(piece, transcript)
+
+    def _after_failed_batch(self, heard: Sequence[Piece], error: Exception) -> None:
+        if len(heard) > 1:
+            middle = len(heard) // 2
+            self._transcribe(heard[:middle])
+            self._transcribe(heard[middle:])
+            return
+        said = str(error).splitlines() or [""]
+        self._fail(heard[0].index, f"the recognizer failed: {type(error).__name__}: {said[0]}")
+
+    def _at_least_a_frame(self, waveform: Waveform) -> Waveform:
+        missing = round(MIN_WINDOW_S * self._rate) - len(waveform)
+        return waveform if missing <= 0 else np.pad(waveform, (0, missing))
+
+    def _add(self, piece: Piece, transcript: Transcript) -> None:
+        progress = self._progress(piece.index)
+        if progress is not None:
+            part = Part(piece.window.start, piece.window.overlap, transcript)
+            progress.parts[piece.number] = part
+            self._finish_if_complete(piece.index, progress)
+
+    def _finish_if_complete(self, index: int, progress: _Progress) -> None:
+        if progress.num_parts is None or len(progress.parts) < progress.num_parts:
+            return
+        parts = [progress.parts[number] for number in range(progress.num_parts)]
+        transcript = join_parts(parts, self._rate, progress.num_samples)
+        status = Status.OK if transcript.text.strip() else Status.EMPTY
+        self._finished.append(
+            Result(
+                progress.item, status, transcript, "", progress.notes, progress.content,
+                transcript.duration_s,
+            )
+        )  # fmt: skip
+        del self._under_way[index]
+
+
+_FAILED = _Progress(Item(Path(), ""))
+
+
+def dense_batches(pieces: Sequence[Piece], max_samples: int) -> Iterator[list[Piece]]:
+    """Pieces by falling length, as many to a batch as keep rows * longest row <= max_samples."""
+    batch: list[Piece] = []
+    for piece in sorted(pieces, key=lambda piece: -len(piece.window.waveform)):
+        longest = len((batch or [piece])[0].window.waveform)
+        if batch and (len(batch) + 1) * longest > max_samples:
+            yield batch
+            batch = []
+        batch.append(piece)
+    if batch:
+        yield batch
+
+
+def is_silent(waveform: Waveform) -> bool:
+    """Whether nothing in (S,) rises above one step of 16-bit audio: there is nothing to hear."""
+    return float(np.abs(waveform).max(initial=0.0)) <= SILENCE_PEAK
+
+
+def hash_file(path: Path) -> str:
+    """Hash of a file's bytes (BLAKE2b, 128 bits). Raises AudioError if it cannot be read."""
+    check_regular_file(path)
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    except OSError as error:
+        raise AudioError(path, reason_of(error)) from error
+    return digest.hexdigest()
+
+
+@dataclass
+class Summary:
+    """What a run did; grows with `add`."""
+
+    files: dict[str, int] = field(default_factory=lambda: {status.value: 0 for status in Status})
+    audio_s: float = 0.0
+    failures: dict[str, int] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+
+    def add(self, result: Result) -> None:
+        """Count one result."""
+        self.files[result.status] += 1
+        self.audio_s += result.transcribed_s
+        if result.status is Status.FAILED:
+            self.failures[result.reason] = self.failures.get(result.reason, 0) + 1
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.started
+
+    @property
+    def times_real_time(self) -> float:
+        """Seconds of audio transcribed per second of the clock."""
+        return self.audio_s / self.wall_s if self.wall_s > 0 else 0.0
+
+    @property
+    def exit_status(self) -> int:
+        """0 all good, 1 some inputs failed, 3 all failed."""
+        failed = self.files[Status.FAILED]
+        if failed == 0:
+            return 0
+        return 3 if failed == sum(self.files.values()) else 1
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{number} {status}" for status, number in self.files.items() if number)
+        lines = [
+            f"{counts or 'nothing done'}; {self.audio_s / 3600:.3f} h of audio in "
+            f"{self.wall_s:.1f} s, {self.times_real_time:.0f} x real time"
+        ]
+        by_number = sorted(self.failures.items(), key=lambda pair: -pair[1])
+        lines += [f"  {number} failed: {reason}" for reason, number in by_number[:10]]
+        return "\n".join(lines)

@@ -1,0 +1,277 @@
+"""`asr transcribe`: audio of every kind -> transcripts."""
+
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from asr.batch import BatchOptions, BatchRecognizer, Result
+    from asr.inputs import Item
+    from asr.outputs import OutputFolder
+
+INTERRUPTED = 130
+
+
+class Channels(StrEnum):
+    """What to do with several channels."""
+
+    MIX = "mix"
+    SEPARATE = "separate"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("transcribe")(transcribe)
+
+
+def transcribe(
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUT...",
+            help="Files, folders, globs, manifests (.jsonl), lists of files (.txt), - for stdin.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="A bundle's folder.")] = "default",
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="txt srt vtt tsv json TextGrid jsonl ctm trn or all; several: -f srt -f json.",
+            show_default="txt",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Folder for the transcripts; without it: stdout."),
+    ] = None,
+    files_from: Annotated[
+        str | None, typer.Option(help="A file that names inputs, one a line; - is stdin.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip what an earlier run with this model has done.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that no earlier run has written.")
+    ] = False,
+    shard: Annotated[
+        str | None, typer.Option(help="i/n: only the i-th of n parts of the inputs.")
+    ] = None,
+    channel: Annotated[
+        int | None, typer.Option(help="Only this channel; the first is 0.", min=0)
+    ] = None,
+    channels: Annotated[
+        Channels, typer.Option(help="Mix them, or transcribe each.")
+    ] = Channels.MIX,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    threads: Annotated[int | None, typer.Option(help="CPU threads of the network.", min=1)] = None,
+    jobs: Annotated[int, typer.Option(help="Threads that read and decode files.", min=1)] = 2,
+    batch_seconds: Annotated[
+        float, typer.Option(help="Audio in one batch: more is faster, and takes memory.", min=1.0)
+    ] = 120.0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,
+) -> int:
+    """Transcribe files and whole folders.
+
+    Text goes to stdout, or with -o into a folder that mirrors the inputs, with a run log. An input
+    that cannot be read fails alone: it is named, the others go on, and the exit status is 1 (3 if
+    all failed).
+
+    Example: asr transcribe interviews/ talk.mp3 --model runs/mini/bundle -f srt -f json -o out
+    """
+    from asr.batch import BatchOptions
+    from asr.errors import UsageError
+    from asr.formats import parse_formats
+    from asr.inputs import parse_shard, work_list
+    from asr.inputs import shard as take_shard
+
+    names = parse_formats(formats or []) or ("txt",)
+    if channel is not None and channels is Channels.SEPARATE:
+        raise UsageError("--channel and --channels separate exclude each other")
+    if resume and out is None:
+        raise UsageError("--resume needs -o: what is done is recorded in the output folder")
+    part = "" if shard is None else ".{}-of-{}".format(*parse_shard(shard))
+    with tempfile.TemporaryDirectory(prefix="asr-") as spool:
+        items = work_list(
+            inputs or [],
+            files_from=files_from,
+            channel=channel,
+            separate_channels=channels is Channels.SEPARATE,
+            stdin_folder=Path(spool),
+        )
+        items = items if shard is None else take_shard(items, shard)
+        if out is None:
+            _check_stdout_formats(names, alone := _is_alone(items, inputs or []))
+        from asr.transcribe import load_model
+
+        recognizer = load_model(model, device=device, threads=threads, precision=precision)
+        job = _Job(recognizer, items, BatchOptions(jobs, batch_seconds, 8 * batch_seconds), quiet)
+        with _stop_on_sigterm():
+            if out is None:
+                return job.to_stdout(names[0], alone)
+            from asr.outputs import OutputFolder
+
+            settings = f"{recognizer.model_id} {precision}"
+            folder = OutputFolder(out, names, settings, part)
+            try:
+                folder.open(items, resume=resume, overwrite=overwrite)
+                return job.to_folder(folder)
+            finally:
+                folder.close()
+
+
+def _check_stdout_formats(names: Sequence[str], alone: bool) -> None:
+    from asr.errors import UsageError
+    from asr.formats import FILE_FORMATS
+
+    if len(names) > 1:
+        raise UsageError("several formats need a folder: add -o OUT")
+    if not alone and names[0] in FILE_FORMATS and names[0] != "txt":
+        raise UsageError(f"{names[0]} of several inputs needs a folder: add -o OUT, or -f jsonl")
+
+
+def _is_alone(items: Sequence["Item"], inputs: Sequence[str]) -> bool:
+    """Whether one file was named, and not a folder, pattern or list that could hold more."""
+    return len(inputs) == 1 == len(items) and (inputs[0] in ("-", str(items[0].path)))
+
+
+@contextmanager
+def _stop_on_sigterm() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Job:
+    """The work of one command, and what it says on stderr."""
+
+    def __init__(
+        self,
+        recognizer: "BatchRecognizer",
+        items: Sequence["Item"],
+        options: "BatchOptions",
+        quiet: bool,
+    ) -> None:
+        from asr.batch import Summary
+
+        self._recognizer = recognizer
+        self._items = items
+        self._options = options
+        self._summary = Summary()
+        self._terminal = sys.stderr.isatty() and not quiet
+        self._quiet = quiet
+
+    def to_folder(self, folder: "OutputFolder") -> int:
+        """Write every result into `folder` as it is finished."""
+        from asr.batch import transcribe_items
+
+        results = transcribe_items(self._recognizer, self._items, self._options, folder.lookup)
+        try:
+            with self._progress(self._terminal) as report:
+                for result in results:
+                    report(folder.write(result))
+        except KeyboardInterrupt:
+            results.close()
+            done = sum(self._summary.files.values())
+            print(
+                f"asr: interrupted; {done} of {len(self._items)} inputs are done, repeat the "
+                "command with --resume to go on",
+                file=sys.stderr,
+            )
+            return INTERRUPTED
+        finally:
+            results.close()
+        folder.finish(self._items, self._summary)
+        return self._end()
+
+    def to_stdout(self, name: str, alone: bool) -> int:
+        """Print results in input order."""
+        from asr.batch import in_order, transcribe_items
+
+        results = transcribe_items(self._recognizer, self._items, self._options)
+        try:
+            with self._progress(self._terminal and not sys.stdout.isatty()) as report:
+                for result in in_order(self._items, results):
+                    report(result)
+                    _print(_stdout_text(result, name, alone))
+        except BrokenPipeError:  # the reader (head) has what it wanted
+            sys.stdout = open("/dev/null", "w")  # noqa: PTH123, SIM115 - for the flush at exit
+            return 0
+        finally:
+            results.close()
+        return self._end()
+
+    @contextmanager
+    def _progress(self, visible: bool) -> Iterator[Callable[["Result"], None]]:
+        if not visible:
+            yield self._count
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import TimeRemainingColumn as TimeLeft
+
+        with Progress(
+            BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeLeft(),
+            console=Console(stderr=True), redirect_stdout=False,
+        ) as bar:  # fmt: skip
+            task = bar.add_task("files", total=len(self._items))
+
+            def count(result: "Result") -> None:
+                self._count(result)
+                hours, speed = self._summary.audio_s / 3600, self._summary.times_real_time
+                said = f"files · {hours:.2f} h of audio · {speed:.0f} x real time · left"
+                bar.update(task, advance=1, description=said)
+
+            yield count
+
+    def _count(self, result: "Result") -> None:
+        """Add a result to the summary; say on stderr what failed or was odd."""
+        self._summary.add(result)
+        if result.status == "failed":
+            print(f"asr: failed: {result.item.label}: {result.reason}", file=sys.stderr)
+        for note in result.notes:
+            print(f"asr: warning: {result.item.label}: {note}", file=sys.stderr)
+
+    def _end(self) -> int:
+        if self._terminal or (self._summary.failures and len(self._items) > 1 and not self._quiet):
+            print(self._summary, file=sys.stderr)
+        return self._summary.exit_status
+
+
+def _print(text: str) -> None:
+    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+    sys.stdout.buffer.flush()
+
+
+def _stdout_text(result: "Result", name: str, alone: bool) -> str:
+    """What a result adds to stdout: nothing for a failure, but in jsonl, ctm and trn its line."""
+    from asr.formats import COMBINED_FORMATS, FILE_FORMATS
+    from asr.outputs import labelled, result_line
+
+    if name in COMBINED_FORMATS:
+        return "" if result.item.duplicate_of else result_line(result, name)
+    if result.transcript is None:
+        return ""
+    text = FILE_FORMATS[name](labelled(result.item, result.transcript))
+    return text if alone else f"{result.item.label}\t{text}"

@@ -1,0 +1,355 @@
+"""The output folder: files written whole or not at all, a run log, and what `--resume` reads.
+
+The run log (`asr-run.jsonl`) gets one line for every input the moment it is finished, after its
+files are in place. A line of a transcribed input holds the whole transcript: so a resumed run can
+write a format that was not asked for before, and the combined files (jsonl, ctm, trn), without
+listening again. A line cut short by a crash is ignored, and its input done again.
+"""
+
+import errno
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from asr.batch import Result, Status, Summary
+from asr.codecs import printable, reason_of
+from asr.errors import AsrError, UsageError
+from asr.formats import (
+    COMBINED_FORMATS,
+    FILE_FORMATS,
+    Labelled,
+    as_json,
+    transcript_from_json,
+)
+from asr.inputs import Item
+from asr.transcript import Transcript
+
+# Trouble with the folder as a whole: no later file will fare better.
+FATAL_ERRNOS = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EIO}
+LOG, SUMMARY, COMBINED = "asr-run", "asr-summary", "transcripts"
+
+
+class OutputError(AsrError):
+    """The output folder cannot be written: the run ends, what is done stays."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """Where the log holds the finished transcript of one content under one set of settings."""
+
+    log: Path
+    offset: int
+
+
+class OutputFolder:
+    """The files of one run below `root`.
+
+    Args:
+        formats: names from FILE_FORMATS and COMBINED_FORMATS.
+        settings: what besides the audio decides the transcript (model, precision...).
+        part: `.1-of-4` for a shard, whose log and combined files are its own; else ''.
+    """
+
+    def __init__(self, root: Path, formats: Sequence[str], settings: str, part: str = "") -> None:
+        self.root = root
+        self._formats = formats
+        self._settings = settings
+        self._part = part
+        self._log_path = root / f"{LOG}{part}.jsonl"
+        self._log_file: int | None = None
+        self._done: dict[str, Done] = {}
+        self._last_key: dict[str, str] = {}  # of each name that an earlier run dealt with
+        self._lines: dict[int, Done] = {}
+
+    def open(self, items: Sequence[Item], *, resume: bool = False, overwrite: bool = False) -> None:
+        """Make the folder and read its logs.
+
+        Raises:
+            UsageError: two outputs would be the same file, or a file that no earlier run of ours
+                wrote is in the way and `overwrite` is not set.
+            OutputError: the folder cannot be written.
+        """
+        self._check_names(items)
+        if os.path.lexists(self.root) and not self.root.is_dir():
+            raise UsageError(f"-o {printable(self.root)} is not a folder")
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            for log in sorted(self.root.glob(f"{LOG}*.jsonl"), key=lambda log: log.stat().st_mtime):
+                self._read_log(log, resume)
+            if not overwrite:
+                self._check_not_in_the_way(items)
+            self._log_file = os.open(self._log_path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._lock(self._log_file)
+            self._remove_leftovers(items)
+            end_torn_line(self._log_file)
+            self._append(
+                {"run": _now(), "settings": self._settings, "formats": list(self._formats)}
+            )
+        except OSError as error:
+            raise self._unwritable(self.root, error) from error
+
+    def _lock(self, log_file: int) -> None:
+        """One run at a time in a folder; the lock goes with the process, however it ends."""
+        try:
+            import fcntl  # not on Windows
+        except ImportError:
+            return
+        try:
+            fcntl.flock(log_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(
+                f"another run is writing to {printable(self.root)}: wait for it, choose another "
+                "-o, or divide the work with --shard"
+            ) from None
+        except OSError:
+            return  # a file system without locks
+
+    def _remove_leftovers(self, items: Sequence[Item]) -> None:
+        """Unfinished files of a run that was killed."""
+        folders = {self.root, *(self._path(item, "x").parent for item in items)}
+        for folder in folders:
+            for leftover in folder.glob(f".asr{self._part}-*.tmp"):
+                leftover.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the log."""
+        if self._log_file is not None:
+            os.close(self._log_file)
+            self._log_file = None
+
+    def lookup(self, item: Item, content: str) -> Result | None:
+        """The result of an earlier run for the same content and settings, or None."""
+        done = self._done.get(self._key(item, content))
+        if done is None:
+            return None
+        transcript = transcript_from_json(_line_at(done))
+        return Result(item, Status.SKIPPED, transcript, "done before", content=content)
+
+    def write(self, result: Result) -> Result:
+        """Write a result's files, each at once or not at all, then its line in the log.
+
+        Of a result that was done before only what is missing is written, or what another model has
+        overwritten since. Returns the result, now failed if its own file could not be written (a
+        name too long). Raises OutputError if the folder as a whole cannot be written.
+        """
+        key = self._key(result.item, result.content)
+        before = result.status is Status.SKIPPED and self._last_key.get(result.item.name) == key
+        if result.transcript is not None:
+            try:
+                for name in self._file_formats():
+                    if not before or not self._path(result.item, name).is_file():
+                        self._write_file(result.item, name, result.transcript)
+            except OSError as error:
+                reason = f"cannot write the transcript: {reason_of(error)}"
+                result = Result(result.item, Status.FAILED, reason=reason, content=result.content)
+        try:
+            offset = self._append(self._line(result))
+        except OSError as error:
+            raise self._unwritable(self._log_path, error) from error
+        here = Done(self._log_path, offset)
+        was_done = result.status is Status.SKIPPED and result.transcript is not None
+        self._lines[id(result.item)] = self._done[key] if was_done else here
+        return result
+
+    def finish(self, items: Iterable[Item], summary: Summary) -> None:
+        """Write the combined formats, in input order, and the summary. Raises OutputError."""
+        items = list(items)
+        try:
+            for name in self._formats:
+                if name in COMBINED_FORMATS:
+                    path = self.root / f"{COMBINED}{self._part}.{name}"
+                    self._write(path, self._combined(items, name))
+            document = json.dumps(summary_json(summary), indent=2) + "\n"
+            self._write(self.root / f"{SUMMARY}{self._part}.json", [document])
+        except OSError as error:
+            raise self._unwritable(self.root, error) from error
+
+    def _write(self, path: Path, parts: Iterable[str]) -> None:
+        write_atomically(path, parts, f".asr{self._part}-")
+
+    def _combined(self, items: Sequence[Item], name: str) -> Iterator[str]:
+        for item in items:
+            done = self._lines.get(id(item))
+            if done is not None and not item.duplicate_of:
+                yield combined_line(item, _line_at(done), name)
+
+    def _file_formats(self) -> list[str]:
+        return [name for name in self._formats if name in FILE_FORMATS]
+
+    def _path(self, item: Item, name: str) -> Path:
+        return self.root / f"{item.name}.{name}"
+
+    def _write_file(self, item: Item, name: str, transcript: Transcript) -> None:
+        path = self._path(item, name)
+        text = FILE_FORMATS[name](labelled(item, transcript))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._write(path, [text])
+        except OSError as error:
+            if error.errno in FATAL_ERRNOS:
+                raise self._unwritable(path, error) from error
+            raise
+
+    def _line(self, result: Result) -> dict[str, Any]:
+        item = result.item
+        line: dict[str, Any] = {"status": result.status.value, "name": item.name}
+        if result.reason:
+            line["reason"] = result.reason
+        if result.notes:
+            line["notes"] = list(result.notes)
+        if result.transcript is not None:
+            line["key"] = self._key(item, result.content)
+        if result.transcript is not None and result.status is not Status.SKIPPED:
+            line |= as_json(labelled(item, result.transcript))
+        else:
+            line |= {"audio_filepath": str(item.path), "utterance_id": item.utterance_id}
+        return line
+
+    def _append(self, line: Mapping[str, Any]) -> int:
+        """Add a line to the log in one write; returns where it starts."""
+        assert self._log_file is not None
+        data = (json.dumps(line, ensure_ascii=True) + "\n").encode()
+        written = 0
+        while written < len(data):
+            written += os.write(self._log_file, data[written:])
+        return os.lseek(self._log_file, 0, os.SEEK_CUR) - len(data)
+
+    def _read_log(self, log: Path, resume: bool) -> None:
+        offset = 0
+        with log.open("rb") as lines:
+            for data in lines:
+                line = parse_line(data)
+                if "name" in line:
+                    self._last_key[line["name"]] = line.get("key", "")
+                if resume and "key" in line and line.get("status") in (Status.OK, Status.EMPTY):
+                    self._done[line["key"]] = Done(log, offset)
+                offset += len(data)
+
+    def _key(self, item: Item, content: str) -> str:
+        """What decides a transcript: the file's bytes, the stretch and channel, the settings."""
+        return f"{content} {item.offset_s} {item.duration_s} {item.channel} {self._settings}"
+
+    def _check_names(self, items: Sequence[Item]) -> None:
+        files = {
+            Path(f"{item.name}.{name}"): item for item in items for name in self._file_formats()
+        }
+        folders = {folder for path in files for folder in path.parents}
+        own = {
+            Path(f"{stem}{self._part}.{end}") for stem, end in ((LOG, "jsonl"), (SUMMARY, "json"))
+        }
+        for path in (*sorted(folders & files.keys()), *sorted(own & files.keys())):
+            raise UsageError(
+                f"the transcript of {printable(files[path].path)} would be {printable(path)}, "
+                "which this run needs for something else; rename the input or leave it out"
+            )
+
+    def _check_not_in_the_way(self, items: Sequence[Item]) -> None:
+        strangers = [
+            self._path(item, name)
+            for item in items
+            if item.name not in self._last_key
+            for name in self._file_formats()
+            if os.path.lexists(self._path(item, name))
+        ]
+        if strangers:
+            raise UsageError(
+                f"{len(strangers)} files that no earlier run wrote are in the way, the first is "
+                f"{printable(strangers[0])}; choose another -o, or --overwrite"
+            )
+
+    def _unwritable(self, path: Path, error: OSError) -> OutputError:
+        return OutputError(
+            f"cannot write {printable(path)}: {reason_of(error)}; what is done is kept: make room "
+            "or mend the folder, then repeat the command with --resume"
+        )
+
+
+def labelled(item: Item, transcript: Transcript) -> Labelled:
+    """A transcript with its item's labels."""
+    return Labelled(transcript, item.utterance_id, str(item.path), item.channel, item.extra)
+
+
+def combined_line(item: Item, line: Mapping[str, Any], name: str) -> str:
+    """An item's part of a combined file, from its line in the log.
+
+    An input without a transcript has an empty text, and in jsonl its `status` and `reason`: so it
+    counts as errors in a score, and is not forgotten.
+    """
+    known = "words" in line
+    transcript = transcript_from_json(line) if known else Transcript("", (), 0.0)
+    status = {key: line[key] for key in ("status", "reason", "notes") if key in line}
+    extra = {**item.extra, **status} if name == "jsonl" else item.extra
+    return COMBINED_FORMATS[name](
+        Labelled(transcript, item.utterance_id, str(item.path), item.channel, extra)
+    )
+
+
+def result_line(result: Result, name: str) -> str:
+    """`combined_line` for a result that is in no log."""
+    line: dict[str, Any] = {"status": result.status.value}
+    if result.reason:
+        line["reason"] = result.reason
+    if result.notes:
+        line["notes"] = list(result.notes)
+    if result.transcript is not None:
+        line |= as_json(labelled(result.item, result.transcript))
+    return combined_line(result.item, line, name)
+
+
+def summary_json(summary: Summary) -> dict[str, Any]:
+    """The summary as JSON."""
+    document = {key: value for key, value in asdict(summary).items() if key != "started"}
+    return document | {
+        "audio_hours": round(summary.audio_s / 3600, 4),
+        "wall_s": round(summary.wall_s, 3),
+        "times_real_time": round(summary.times_real_time, 1),
+        "exit_status": summary.exit_status,
+    }
+
+
+def write_atomically(path: Path, parts: Iterable[str], prefix: str = ".asr-") -> None:
+    """Write a text file under another name, then rename: a reader sees all of it or none."""
+    temporary = path.with_name(f"{prefix}{secrets.token_hex(6)}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            for part in parts:
+                file.write(part)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def parse_line(data: bytes) -> dict[str, Any]:
+    """A line of the log; {} for one that a crash cut short."""
+    try:
+        line = json.loads(data)
+    except ValueError:
+        return {}
+    return line if isinstance(line, dict) and data.endswith(b"\n") else {}
+
+
+def end_torn_line(log_file: int) -> None:
+    """Give a last line without its end one, so that the next line starts afresh."""
+    size = os.lseek(log_file, 0, os.SEEK_END)
+    if size == 0:
+        return
+    os.lseek(log_file, size - 1, os.SEEK_SET)
+    if os.read(log_file, 1) != b"\n":
+        os.write(log_file, b"\n")
+    os.lseek(log_file, 0, os.SEEK_END)
+
+
+def _line_at(done: Done) -> dict[str, Any]:
+    with done.log.open("rb") as log:
+        log.seek(done.offset)
+        return parse_line(log.readline())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
