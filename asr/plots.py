@@ -1,0 +1,143 @@
+"""Plots of a report as SVG text: no script, no network, colours from the page's style sheet.
+
+Every bar has a <title>, which browsers show on hovering and screen readers read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from asr.breakdown import ConfidenceBin
+from asr.scoring import Counts
+
+WIDTH, HEIGHT = 640, 240
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 14, 48
+_MAX_LABELS = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar: a rate as a fraction, and what to say about it."""
+
+    label: str
+    value: float
+    title: str
+
+
+def bar_chart(bars: Sequence[Bar], title: str, mean: float) -> str:
+    """Vertical bars of rates with a line at the corpus rate; labels only where they fit."""
+    top = _nice_top(max([bar.value for bar in bars] + [mean]))
+    inner = WIDTH - _LEFT - _RIGHT
+    step = inner / len(bars)
+    parts = [_axis(top), _line(mean, top, "corpus")]
+    for index, bar in enumerate(bars):
+        x = _LEFT + index * step + step * 0.1
+        y = _y(bar.value, top)
+        parts.append(
+            f'<rect class="bar" x="{x:.1f}" y="{y:.1f}" width="{step * 0.8:.2f}" '
+            f'height="{max(HEIGHT - _BOTTOM - y, 0.5):.1f}"><title>{escape(bar.title)}</title></rect>'
+        )
+        if len(bars) <= _MAX_LABELS:
+            middle = x + step * 0.4
+            parts.append(_text(middle, HEIGHT - _BOTTOM + 16, bar.label, "middle"))
+    if len(bars) > _MAX_LABELS:
+        middle = _LEFT + inner / 2
+        note = f"{len(bars)} bars, from the worst to the best"
+        parts.append(_text(middle, HEIGHT - _BOTTOM + 18, note, "middle"))
+    return _svg(parts, title)
+
+
+def error_kinds(counts: Counts) -> str:
+    """One bar: how the errors divide into substitutions, deletions and insertions."""
+    kinds = (
+        ("substituted", "sub", counts.substitutions),
+        ("deleted", "del", counts.deletions),
+        ("inserted", "ins", counts.insertions),
+    )
+    parts: list[str] = []
+    x = float(_RIGHT)
+    for place, (name, css, count) in enumerate(kinds):
+        width = (WIDTH - 2 * _RIGHT) * count / max(counts.errors, 1)
+        text = f"{name} {count:,} ({100 * count / max(counts.errors, 1):.1f} %)"
+        parts.append(
+            f'<rect class="{css}" x="{x:.1f}" y="10" width="{width:.1f}" height="34">'
+            f"<title>{text}</title></rect>"
+        )
+        left = _RIGHT + place * 200
+        parts.append(f'<rect class="{css}" x="{left}" y="58" width="12" height="12"/>')
+        parts.append(_text(left + 18, 69, text, "start"))
+        x += width
+    return _svg(parts, "Kinds of errors", height=84)
+
+
+def reliability(bins: Sequence[ConfidenceBin]) -> str:
+    """Confidence against the share of words that were right; a trustworthy system is on the line."""
+    left, right = _LEFT, WIDTH - _RIGHT
+    parts = [_axis(1.0)]
+    parts.append(f'<line class="mean" x1="{left}" y1="{_y(0, 1)}" x2="{right}" y2="{_y(1, 1)}"/>')
+    points = []
+    for one in bins:
+        x, y = left + one.mean_confidence * (right - left), _y(one.accuracy, 1)
+        points.append(f"{x:.1f},{y:.1f}")
+        title = (
+            f"confidence {one.low:.1f} – {one.high:.1f}: {one.num_words:,} words, "
+            f"mean {one.mean_confidence:.2f}, right {100 * one.accuracy:.1f} %"
+        )
+        parts.append(
+            f'<circle class="bar" cx="{x:.1f}" cy="{y:.1f}" r="5"><title>{title}</title></circle>'
+        )
+    parts.insert(2, f'<polyline class="path" points="{" ".join(points)}"/>')
+    for tick in range(0, 11, 2):
+        x = left + tick / 10 * (right - left)
+        parts.append(_text(x, HEIGHT - _BOTTOM + 16, f"{tick / 10:.1f}", "middle"))
+    parts.append(_text((left + right) / 2, HEIGHT - 12, "confidence of the word", "middle"))
+    return _svg(parts, "Confidence against accuracy")
+
+
+def _svg(parts: Sequence[str], title: str, height: int = HEIGHT) -> str:
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}" '
+        f'xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
+    )
+
+
+def _axis(top: float) -> str:
+    lines = []
+    for tick in range(5):
+        value = top * tick / 4
+        y = _y(value, top)
+        css = "axis" if tick == 0 else "grid"
+        lines.append(
+            f'<line class="{css}" x1="{_LEFT}" y1="{y:.1f}" x2="{WIDTH - _RIGHT}" y2="{y:.1f}"/>'
+        )
+        lines.append(_text(_LEFT - 6, y + 4, f"{100 * value:.3g} %", "end"))
+    return "".join(lines)
+
+
+def _line(value: float, top: float, name: str) -> str:
+    if value != value:
+        return ""
+    y = _y(value, top)
+    return (
+        f'<line class="mean" x1="{_LEFT}" y1="{y:.1f}" x2="{WIDTH - _RIGHT}" y2="{y:.1f}">'
+        f"<title>{name}: {100 * value:.2f} %</title></line>"
+    )
+
+
+def _text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _y(value: float, top: float) -> float:
+    share = min(max(value / top, 0.0), 1.0)
+    return HEIGHT - _BOTTOM - share * (HEIGHT - _TOP - _BOTTOM)
+
+
+def _nice_top(value: float) -> float:
+    """The least of 1, 2, 4, 5, 8 times a power of ten at or above `value`, at least 1 %."""
+    if value != value or value <= 0.01:
+        return 0.01
+    power = 0.01
+    while power * 10 < value:
+        power *= 10
+    return next(power * factor for factor in (1, 2, 4, 5, 8, 10) if power * factor >= value * 0.999)
