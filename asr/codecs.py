@@ -321,17 +321,25 @@ class FfmpegDecoder:
         self.info = self._probe()
 
     def _probe(self) -> AudioInfo:
-        entries = "stream=sample_rate,channels,duration,codec_name:format=duration,format_name"
-        command = ["ffprobe", *self._input(), "-select_streams", "a:0", "-show_entries", entries]
+        entries = "stream=codec_type,codec_name,sample_rate,channels,duration"
+        command = [
+            "ffprobe",
+            *self._input(),
+            "-show_entries",
+            f"{entries}:format=duration,format_name",
+        ]
         done = subprocess.run([*command, "-of", "json"], capture_output=True, check=False)
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip().splitlines() or ["unknown format"]
             raise AudioError(self._path, f"no decoder recognises this as audio ({said[-1]})")
         answer = json.loads(done.stdout)
-        if not answer.get("streams"):
+        streams, container = answer.get("streams", []), answer["format"]
+        stream = next((one for one in streams if one.get("codec_type") == "audio"), None)
+        if stream is None:
             raise AudioError(self._path, "has no audio track")
-        stream, container = answer["streams"][0], answer["format"]
-        rate, duration_s = int(stream["sample_rate"]), float(stream.get("duration", 0.0))
+        has_video = any(one.get("codec_type") == "video" for one in streams)
+        promised = stream.get("duration") or (0.0 if has_video else container.get("duration", 0.0))
+        rate, duration_s = int(stream["sample_rate"]), float(promised)
         name = f"{container['format_name'].split(',')[0]}/{stream['codec_name']}".upper()
         return AudioInfo(rate, int(stream["channels"]), round(duration_s * rate), duration_s, name)
 

@@ -79,13 +79,13 @@ def find_pause(waveform: Waveform, sample_rate: int, first: int, last: int) -> i
     """The middle of the longest pause in samples [first, last) of `waveform`, or None.
 
     A pause is at least MIN_PAUSE_S in which each 10 ms frame is quiet: below a level that lies
-    three eighths of the way (in dB) from the waveform's quiet (5th percentile) to its loud frames
-    (95th).
+    three eighths of the way (in dB) from the quietest MIN_PAUSE_S of the waveform to its loud
+    frames (95th percentile).
     """
     hop = round(FRAME_S * sample_rate)
     levels = frame_levels_db(waveform, hop)
     loud = float(np.percentile(levels, 95))
-    quiet = max(float(np.percentile(levels, 5)), loud - MAX_RANGE_DB)
+    quiet = max(quietest(levels, round(MIN_PAUSE_S / FRAME_S)), loud - MAX_RANGE_DB)
     if loud - quiet < MIN_RANGE_DB:
         return None
     is_quiet = levels[first // hop : last // hop] < quiet + 0.375 * (loud - quiet)
@@ -97,6 +97,12 @@ def find_pause(waveform: Waveform, sample_rate: int, first: int, last: int) -> i
     if (ends[longest] - starts[longest]) * FRAME_S < MIN_PAUSE_S:
         return None
     return (first // hop) * hop + int(starts[longest] + ends[longest]) * hop // 2
+
+
+def quietest(levels: NDArray[np.float64], num_frames: int) -> float:
+    """The lowest mean of `num_frames` neighbouring levels (T,)."""
+    sums = np.cumsum(np.concatenate([[0.0], levels]))
+    return float((sums[num_frames:] - sums[:-num_frames]).min() / num_frames)
 
 
 def frame_levels_db(waveform: Waveform, hop: int) -> NDArray[np.float64]:

@@ -78,8 +78,8 @@ def _best_cut(phrase: list[Word]) -> int:
 def _fits(words: Sequence[Word]) -> bool:
     if len(words) == 1:
         return True
-    num_characters = sum(len(word.text) + 1 for word in words) - 1
-    if num_characters > MAX_LINES * MAX_LINE_CHARACTERS + 1:
+    most = MAX_LINES * MAX_LINE_CHARACTERS + 1
+    if len(words) > most or sum(len(word.text) + 1 for word in words) - 1 > most:
         return False
     lines = break_lines([word.text for word in words])
     return max(map(len, lines)) <= MAX_LINE_CHARACTERS and (
