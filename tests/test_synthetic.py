@@ -24,6 +24,8 @@ from asr.errors import AsrError, UsageError
 from asr.manifest import Utterance, read_manifest
 from asr.text import normalize
 
+pytest.importorskip("espeakng_loader", reason="needs espeakng-loader (extra demo)")
+
 ROOT = Path(__file__).parents[1]
 DEFAULT_SIZES = {"train": 2000, "dev": 120, "test": 300}
 SMALL = {"train": 12, "dev": 4, "test": 8}
@@ -110,7 +112,6 @@ def test_test_set_does_not_change_with_the_size_of_the_training_set() -> None:
 
 @pytest.fixture
 def engine() -> Iterator[espeak.Espeak]:
-    pytest.importorskip("espeakng_loader")
     with espeak.Espeak() as engine:
         yield engine
 
@@ -239,6 +240,16 @@ def test_other_seed_replaces_the_corpus_and_leaves_nothing_of_the_old(tmp_path: 
     assert json.loads(after["audio/synthetic.json"])["seed"] == 1
 
 
+def test_test_set_sounds_the_same_whatever_was_trained_on(
+    corpus: SyntheticCorpus, tmp_path: Path
+) -> None:
+    prepare_synthetic(tmp_path, **{**SMALL, "train": 1})
+    ours, before = _files(tmp_path), _files(corpus.train.manifest.parent)
+    kept = [name for name in before if "test" in name or "dev" in name]
+    assert len(kept) == SMALL["dev"] + SMALL["test"] + 2
+    assert all(ours[name] == before[name] for name in kept)
+
+
 def test_missing_manifest_means_unfinished(tmp_path: Path) -> None:
     sizes = {"train": 2, "dev": 1, "test": 1}
     prepare_synthetic(tmp_path, **sizes)
@@ -266,6 +277,20 @@ def test_folder_with_other_audio_is_left_alone(tmp_path: Path) -> None:
     assert _files(tmp_path) == {"audio/grandmother.wav": b"RIFF"}
 
 
+@pytest.mark.parametrize("name", ["train.jsonl", "test.jsonl"])
+def test_other_manifests_are_left_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(AsrError, match=f"{name} is there"):
+        prepare_synthetic(tmp_path, **SMALL)
+    assert _files(tmp_path) == {name: b"precious"}
+
+
+def test_place_that_is_no_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AsrError, match="cannot make the folder"):
+        prepare_synthetic(tmp_path / "file" / "corpus", **SMALL)
+
+
 def test_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(espeak, "find_spec", lambda name: None)
     with pytest.raises(AsrError, match=r"pip install 'asr\[demo\]'"):
@@ -290,7 +315,8 @@ def test_voice_data_under_a_long_path_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """espeak-ng itself cuts paths off at 160 bytes and would take the system's data, or none."""
-    loader = pytest.importorskip("espeakng_loader")
+    import espeakng_loader as loader
+
     deep = tmp_path / ("d" * 180) / "espeak-ng-data"
     deep.parent.mkdir()
     deep.symlink_to(loader.get_data_path(), target_is_directory=True)
@@ -302,7 +328,8 @@ def test_voice_data_under_a_long_path_is_found(
 def test_missing_voice_data_is_an_error_and_not_the_systems_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loader = pytest.importorskip("espeakng_loader")
+    import espeakng_loader as loader
+
     monkeypatch.setattr(loader, "get_data_path", lambda: str(tmp_path / "gone"))
     with pytest.raises(AsrError, match="no voice data"):
         espeak.Espeak()

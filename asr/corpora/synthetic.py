@@ -79,7 +79,8 @@ def prepare_synthetic(
 
     Raises:
         UsageError: a size below 1.
-        AsrError: espeak-ng is not installed or does not work; OUT/audio holds something else.
+        AsrError: espeak-ng is not installed or does not work; OUT cannot be written, or holds other
+            files of these names.
     """
     sizes = {"train": train, "dev": dev, "test": test}
     if min(sizes.values()) < 1:
@@ -90,8 +91,8 @@ def prepare_synthetic(
     if _is_finished(out, marker):
         return _describe(out, reused=True)
     require_espeak()
-    _refuse_foreign_audio(out)
-    out.mkdir(parents=True, exist_ok=True)
+    _refuse_foreign_files(out)
+    _make_folder(out)
     with tempfile.TemporaryDirectory(dir=out, prefix=".audio.") as workplace:
         durations = _speak(plan, Path(workplace), progress)
         _write_marker(Path(workplace) / "audio", marker)
@@ -189,13 +190,24 @@ def _is_finished(out: Path, marker: dict[str, object]) -> bool:
     return isinstance(found, dict) and all(found.get(key) == marker[key] for key in marker)
 
 
-def _refuse_foreign_audio(out: Path) -> None:
-    audio = out / "audio"
-    if audio.exists() and not (audio / _MARKER).is_file():
-        raise AsrError(
-            f"{audio} is there and is not a synthetic corpus; it will not be overwritten: "
-            "choose another folder"
-        )
+def _refuse_foreign_files(out: Path) -> None:
+    if (out / "audio" / _MARKER).is_file():
+        return
+    for path in (out / "audio", *(out / f"{split}.jsonl" for split in SPLITS)):
+        if path.exists():
+            raise AsrError(
+                f"{path} is there and is not of a synthetic corpus; it will not be overwritten: "
+                "choose another folder"
+            )
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AsrError(f"cannot make the folder {out}: {error.strerror}") from None
+    if not os.access(out, os.W_OK):
+        raise AsrError(f"cannot write into the folder {out}; choose another, or its permissions")
 
 
 def _write_marker(audio: Path, marker: dict[str, object]) -> None:
@@ -212,8 +224,12 @@ def _replace_folder(new: Path, place: Path) -> None:
 
 
 def _speak(plan: Plan, workplace: Path, progress: Progress | None) -> dict[str, float]:
-    """Write WORKPLACE/audio; seconds by path. One fresh process, or it would not be repeatable."""
-    lines = [planned.line for split in SPLITS for planned in plan[split]]
+    """Write WORKPLACE/audio; seconds by path.
+
+    In one fresh process, or it would not be repeatable; and test first, or the sound of it would
+    depend on what was said in training.
+    """
+    lines = [planned.line for split in reversed(SPLITS) for planned in plan[split]]
     plan_file = workplace / "plan.jsonl"
     with plan_file.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(asdict(line)) + "\n" for line in lines)
