@@ -266,6 +266,9 @@ class PyAVDecoder:
             raise AudioError(path, "has no audio track")
         self._stream = self._container.streams.audio[0]
         self.info = self._read_info()
+        if not self.info.sample_rate or not self.info.channels:  # guessed from a text, say
+            self._container.close()
+            raise AudioError(path, "no decoder recognises this as audio (no sample rate)")
 
     def _read_info(self) -> AudioInfo:
         stream, container = self._stream, self._container

@@ -198,7 +198,7 @@ def test_a_short_word_stays_a_second_but_never_into_the_next_cue():
 
 def test_lines_break_evenly():
     assert break_lines(["a", "few", "words"]) == ("a few words",)
-    words = [*["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog"], "again"]
+    words = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "again"]
     assert break_lines(words) == ("the quick brown fox jumps", "over the lazy dog again")
 
 
