@@ -26,9 +26,7 @@ PRECISIONS = ("float32", "bfloat16")
 class Recognizer:
     """A model ready to transcribe. Each transcript is independent of its batch neighbours."""
 
-    def __init__(
-        self, bundle: Bundle, *, device: str = "cpu", precision: str = "float32"
-    ) -> None:
+    def __init__(self, bundle: Bundle, *, device: str = "cpu", precision: str = "float32") -> None:
         if precision not in PRECISIONS:
             raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
         self.bundle = bundle

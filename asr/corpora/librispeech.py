@@ -76,8 +76,12 @@ def find_root(data_dir: Path, subsets: Iterable[str]) -> Path:
 
 def _prepare_subset(folder: Path, out: Path, genders: dict[str, str]) -> PreparedSubset:
     texts, problems = _read_transcripts(folder)
-    audio = {path.stem: path for path in sorted(folder.rglob("*")) if path.suffix in _AUDIO_SUFFIXES}
-    problems += [f"{audio[name]}: audio without a transcript" for name in audio if name not in texts]
+    audio = {
+        path.stem: path for path in sorted(folder.rglob("*")) if path.suffix in _AUDIO_SUFFIXES
+    }
+    problems += [
+        f"{audio[name]}: audio without a transcript" for name in audio if name not in texts
+    ]
     problems += [f"{folder}: no audio for transcript {name}" for name in texts if name not in audio]
     names = [name for name in sorted(texts) if name in audio]
     with ThreadPoolExecutor() as pool:

@@ -29,9 +29,7 @@ class Throughput(Callback):
         """Start counting."""
         self._reset()
 
-    def on_train_batch_start(
-        self, trainer: Any, module: Any, batch: Batch, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Any, module: Any, batch: Batch, batch_idx: int) -> None:
         """The time since the last step's end was spent waiting for this batch."""
         now = time.perf_counter()
         self._wait_s += now - self._mark

@@ -26,6 +26,15 @@ from asr.features import FeatureConfig
 
 
 @dataclass
+class SyntheticSizes:
+    """Utterances to speak for each split of the synthetic corpus."""
+
+    train: int = 2000
+    dev: int = 120
+    test: int = 300
+
+
+@dataclass
 class DataConfig:
     """Where speech comes from.
 
@@ -51,7 +60,7 @@ class DataConfig:
     train: list[str] = field(default_factory=list)
     dev: list[str] = field(default_factory=list)
     test: list[str] = field(default_factory=list)
-    sizes: dict[str, int] = field(default_factory=dict)
+    sizes: SyntheticSizes = field(default_factory=SyntheticSizes)
     normalizer: str = "asr-en-1"
     unknown_characters: str = "skip"
     max_utterance_s: float = 35.0
@@ -158,7 +167,9 @@ def config_root() -> Path:
 def list_recipes() -> list[str]:
     """Names of the recipes that come with asr, as recipe= takes them."""
     folder = config_root() / "recipes"
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+    return sorted(
+        path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")
+    )
 
 
 def load_config(overrides: Sequence[str]) -> RunConfig:
@@ -278,5 +289,5 @@ def _closest_key(wrong: str) -> str | None:
     """The schema's key most like `wrong`; a right last part in the wrong group counts too."""
     keys = all_keys()
     same_name = [key for key in keys if key.split(".")[-1] == wrong.split(".")[-1]]
-    close = difflib.get_close_matches(wrong, keys, n=1, cutoff=0.6)
-    return (same_name or close or [None])[0]
+    close = same_name or difflib.get_close_matches(wrong, keys, n=1, cutoff=0.6)
+    return close[0] if close else None

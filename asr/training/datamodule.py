@@ -141,7 +141,9 @@ class SpeechDataModule(lightning.LightningDataModule):
         if self.config.cache_dir is None:
             return DecodedWaveforms(sample_rate)
         utterances = [example.utterance for example in examples]
-        rank_zero_info(f"waveforms of {len(utterances)} utterances from cache {self.config.cache_dir}")
+        rank_zero_info(
+            f"waveforms of {len(utterances)} utterances from cache {self.config.cache_dir}"
+        )
         return CachedWaveforms(utterances, sample_rate, Path(self.config.cache_dir))
 
     def _train_examples(self, utterances: Sequence[Utterance]) -> list[Example]:
@@ -199,6 +201,8 @@ def _read_all(manifests: Sequence[Path]) -> list[Utterance]:
     for path in manifests:
         for utterance in read_manifest(path):
             if utterance.utterance_id in utterances:
-                raise AsrError(f"{path}: utterance_id {utterance.utterance_id!r} is in two manifests")
+                raise AsrError(
+                    f"{path}: utterance_id {utterance.utterance_id!r} is in two manifests"
+                )
             utterances[utterance.utterance_id] = utterance
     return list(utterances.values())

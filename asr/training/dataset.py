@@ -240,10 +240,14 @@ class BucketSampler(Sampler[list[int]]):
         return [part.tolist() for part in np.split(order, ends[:-1])]
 
 
-def _batch_sizes(sorted_durations: NDArray[np.float64], batch_s: float, world_size: int) -> list[int]:
+def _batch_sizes(
+    sorted_durations: NDArray[np.float64], batch_s: float, world_size: int
+) -> list[int]:
     """Numbers of utterances of the batches, from short to long; their count divides by world_size."""
     if len(sorted_durations) < world_size:
-        raise UsageError(f"{len(sorted_durations)} utterances are too few for {world_size} processes")
+        raise UsageError(
+            f"{len(sorted_durations)} utterances are too few for {world_size} processes"
+        )
     sizes = [0]
     for duration_s in sorted_durations:
         if sizes[-1] and (sizes[-1] + 1) * duration_s > batch_s:

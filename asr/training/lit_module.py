@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from asr.augment import SpecAugment, SpecAugmentConfig
@@ -13,9 +14,9 @@ from asr.bundle import Bundle
 from asr.ctc import blank_share, ctc_losses
 from asr.features import MelAugmentation
 from asr.scoring import CorpusScore, score
-from asr.transcribe import Recognizer
 from asr.training.config import OptimizerConfig, SchedulerConfig
 from asr.training.dataset import Batch, Example
+from asr.transcribe import Recognizer
 
 _POSITION_KEY = "asr_position"
 _RANDOM_KEY = "asr_random_state"
@@ -61,7 +62,9 @@ class AsrLitModule(lightning.LightningModule):
 
     def _augmentation(self) -> MelAugmentation | None:
         config = self.augment_config
-        return SpecAugment(config) if config.active and self.global_step >= config.start_step else None
+        return (
+            SpecAugment(config) if config.active and self.global_step >= config.start_step else None
+        )
 
     def on_validation_epoch_start(self) -> None:
         """Forget the hypotheses of the last validation."""
@@ -101,7 +104,7 @@ class AsrLitModule(lightning.LightningModule):
         torch.distributed.all_gather_object(parts, self._hypotheses)
         return {index: text for part in parts for index, text in part.items()}
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW without decay on biases and norms; warm-up, then cosine, per step."""
         config = self.optimizer_config
         decayed = [parameter for parameter in self.parameters() if parameter.dim() > 1]

@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+)
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from asr.bundle import Bundle, Training, save_bundle
@@ -114,7 +118,8 @@ def prepare(data: DataConfig, split: str) -> tuple[Path, ...]:
     elif missing and data.corpus == "synthetic":
         from asr.corpora.synthetic import prepare_synthetic
 
-        prepare_synthetic(folder, **data.sizes)
+        sizes = data.sizes
+        prepare_synthetic(folder, train=sizes.train, dev=sizes.dev, test=sizes.test)
     elif missing:
         raise UsageError(
             f"data.corpus must be librispeech, synthetic or manifests, not {data.corpus!r}"

@@ -1,0 +1,39 @@
+"""`asr evaluate`: model x manifest -> WER report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("evaluate")(evaluate)
+
+
+def evaluate(
+    manifest: Annotated[Path, typer.Argument(help="JSON lines with audio and reference texts.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="A bundle's folder.")] = "default",
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the report.")] = Path(
+        "report"
+    ),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+) -> int:
+    """Transcribe a manifest and report word and character error rates.
+
+    Writes report.html, report.json and utterances.csv into OUT. An utterance whose audio cannot be
+    read counts as deleted words, is named, and makes the exit status 1.
+
+    Example: asr evaluate dev-clean.jsonl --model runs/librispeech/mini/bundle -o report
+    """
+    from asr.evaluate import evaluate as evaluate_manifest
+    from asr.transcribe import load_model
+
+    recognizer = load_model(model, device=device, threads=threads, precision=precision)
+    evaluation = evaluate_manifest(manifest, recognizer, out)
+    typer.echo(evaluation.summary())
+    for failure in evaluation.failures:
+        typer.echo(failure, err=True)
+    return 1 if evaluation.failures else 0

@@ -1,0 +1,42 @@
+"""`asr train`: recipe -> checkpoints -> bundle -> WER report."""
+
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("train", context_settings={"ignore_unknown_options": False})(train)
+
+
+def train(
+    overrides: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="recipe=CORPUS/NAME [KEY=VALUE]...",
+            help="A recipe (or the path of a .yaml file) and any of its keys; "
+            "resume=true goes on with an interrupted run.",
+        ),
+    ],
+    show: Annotated[
+        bool, typer.Option("--show", help="Print the whole configuration and stop.")
+    ] = False,
+) -> int:
+    """Train a recipe, write its model as a bundle, and report its WER.
+
+    Example: asr train recipe=librispeech/mini data.data_dir=corpora trainer.max_epochs=60
+    """
+    from asr.training.config import load_config, to_yaml
+
+    config = load_config(overrides)
+    if show:
+        typer.echo(to_yaml(config))
+        return 0
+    from asr.training.train import run
+
+    trained = run(config)
+    typer.echo(f"model: {trained.bundle_path}")
+    for evaluation in trained.evaluations:
+        typer.echo(evaluation.summary())
+    return 1 if any(evaluation.failures for evaluation in trained.evaluations) else 0

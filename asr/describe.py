@@ -1,0 +1,75 @@
+"""What is at a path: a bundle, a manifest, a run folder or a report, in a few lines."""
+
+import json
+from pathlib import Path
+
+from asr.bundle import CARD_FILE, is_bundle, load_bundle
+from asr.errors import AsrError
+from asr.manifest import read_manifest
+
+_RUN_CONFIG = "config.yaml"
+_REPORT = "report.json"
+
+
+def describe(path: Path | str) -> str:
+    """A few lines about `path`; AsrError where it is nothing that asr knows."""
+    path = Path(path)
+    if path.is_dir() and is_bundle(path):
+        return _bundle(path)
+    if path.is_dir() and (path / _RUN_CONFIG).is_file():
+        return _run(path)
+    if path.is_dir() and (path / _REPORT).is_file():
+        return _report(path / _REPORT)
+    if path.name.endswith(_REPORT):
+        return _report(path)
+    if path.is_file():
+        return _manifest(path)
+    raise AsrError(
+        f"{path} is no bundle, manifest, run folder or report"
+        + ("" if path.exists() else ": there is nothing")
+    )
+
+
+def _bundle(path: Path) -> str:
+    bundle = load_bundle(path)
+    card = path / CARD_FILE
+    text = card.read_text("utf-8") if card.is_file() else "(no model card)\n"
+    return f"bundle {path}, id {bundle.model_id}\n\n{text}"
+
+
+def _manifest(path: Path) -> str:
+    utterances = read_manifest(path)
+    durations = sorted(utterance.duration_s for utterance in utterances)
+    speakers = {utterance.speaker_id for utterance in utterances} - {None}
+    words = [word for utterance in utterances for word in utterance.text.split()]
+    characters = sorted({char for word in words for char in word})
+    return "\n".join(
+        (
+            f"manifest {path}",
+            f"  {len(utterances)} utterances, {sum(durations) / 3600:.2f} h, "
+            f"{len(speakers)} speakers",
+            f"  {durations[0]:.2f} to {durations[-1]:.2f} s, "
+            f"median {durations[len(durations) // 2]:.2f} s",
+            f"  {len(words)} words, {len(set(words))} different; characters {''.join(characters)}",
+        )
+    )
+
+
+def _run(path: Path) -> str:
+    checkpoints = sorted((path / "checkpoints").glob("*.ckpt"))
+    lines = [f"run {path}, configuration in {path / _RUN_CONFIG}"]
+    lines += [f"  checkpoint {checkpoint.name}" for checkpoint in checkpoints]
+    bundle, reports = path / "bundle", sorted((path / "report").glob(f"*/{_REPORT}"))
+    lines.append(
+        f"  bundle {bundle}" if is_bundle(bundle) else "  no bundle: training not finished"
+    )
+    return "\n".join([*lines, *(_report(report) for report in reports)])
+
+
+def _report(path: Path) -> str:
+    try:
+        report = json.loads(path.read_text("utf-8"))
+        wer, cer = float(report["wer"]), float(report["cer"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AsrError(f"{path} is no report of asr: {error}") from None
+    return f"report {path}: WER {100 * wer:.2f} %, CER {100 * cer:.2f} %"

@@ -1,0 +1,202 @@
+"""Bundle x manifest -> Recognizer -> scoring -> report."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from asr.audio import AudioError
+from asr.errors import AsrError
+from asr.facts import ReportFacts, UtteranceFacts
+from asr.manifest import Utterance, read_manifest
+from asr.report import write_report
+from asr.scoring import CorpusScore, score
+from asr.text import get_normalizer
+from asr.transcribe import Recognizer, load_utterance
+from asr.transcript import Transcript
+
+_BATCH_S = 240.0
+_Loaded = NDArray[np.float32] | AudioError
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluated manifest.
+
+    Attributes:
+        audio_s: seconds of audio that were transcribed.
+        wall_s: seconds it took, decoding of audio included.
+        failures: a line for each utterance whose audio could not be read; its words count as
+            deleted.
+    """
+
+    manifest: Path
+    score: CorpusScore
+    report: Path
+    audio_s: float
+    wall_s: float
+    failures: tuple[str, ...]
+
+    def summary(self) -> str:
+        """The result in a few lines."""
+        counts = self.score.counts
+        lines = [
+            f"{self.manifest.stem}: WER {100 * self.score.wer:.2f} %, "
+            f"CER {100 * self.score.cer:.2f} % on {len(self.score.utterances)} utterances, "
+            f"{self.audio_s / 3600:.2f} h",
+            f"  {counts.substitutions} substitutions, {counts.deletions} deletions, "
+            f"{counts.insertions} insertions in {counts.num_reference} words; "
+            f"{self.audio_s / self.wall_s:.0f} x real time",
+        ]
+        if self.failures:
+            lines.append(f"  {len(self.failures)} utterances could not be read")
+        return "\n".join([*lines, f"report: {self.report}"])
+
+
+@dataclass(frozen=True)
+class _Recognized:
+    """Transcripts by utterance id, and a line for each utterance that could not be read."""
+
+    transcripts: dict[str, Transcript]
+    failures: tuple[str, ...]
+
+    @property
+    def audio_s(self) -> float:
+        return sum(transcript.duration_s for transcript in self.transcripts.values())
+
+
+def evaluate(manifest: Path | str, recognizer: Recognizer, out: Path | str) -> Evaluation:
+    """Transcribe every utterance of `manifest`, score it, write the report into the folder `out`.
+
+    References are normalised with the bundle's normaliser. Raises AsrError where no audio at all
+    can be read, and before any work where `out` cannot be written.
+    """
+    manifest, out = Path(manifest), Path(out)
+    utterances = read_manifest(manifest)
+    _make_writable(out)
+    started = time.perf_counter()
+    recognized = _recognize(utterances, recognizer)
+    wall_s = time.perf_counter() - started
+    normalizer = recognizer.bundle.normalizer
+    corpus_score = score(
+        {utterance.utterance_id: utterance.text for utterance in utterances},
+        {name: transcript.text for name, transcript in recognized.transcripts.items()},
+        speakers={
+            utterance.utterance_id: utterance.speaker_id
+            for utterance in utterances
+            if utterance.speaker_id is not None
+        },
+        normalize=get_normalizer(normalizer),
+        normalizer=normalizer,
+    )
+    facts = _facts(manifest, utterances, recognizer, recognized, wall_s)
+    report = write_report(corpus_score, out, facts=facts)
+    return Evaluation(
+        manifest, corpus_score, report.html, recognized.audio_s, wall_s, recognized.failures
+    )
+
+
+def _make_writable(folder: Path) -> None:
+    """Create the folder and try to write there, so that no work is lost at the end."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError as error:
+        raise AsrError(
+            f"cannot make the folder {folder} for the report: {error.strerror}"
+        ) from None
+    if not writable:
+        raise AsrError(f"cannot write the report into {folder}: no permission")
+
+
+def _recognize(utterances: Sequence[Utterance], recognizer: Recognizer) -> _Recognized:
+    transcripts: dict[str, Transcript] = {}
+    failures: list[str] = []
+    for batch, loaded in _load_ahead(_length_batches(utterances), recognizer.sample_rate):
+        readable: list[tuple[str, NDArray[np.float32]]] = []
+        for utterance, waveform in zip(batch, loaded, strict=True):
+            if isinstance(waveform, AudioError):
+                failures.append(f"{utterance.utterance_id}: {waveform}")
+            else:
+                readable.append((utterance.utterance_id, waveform))
+        results = recognizer.transcribe_batch([waveform for _, waveform in readable])
+        for (utterance_id, _), transcript in zip(readable, results, strict=True):
+            transcripts[utterance_id] = transcript
+    if not transcripts:
+        raise AsrError(f"no audio of the manifest can be read; the first failure: {failures[0]}")
+    return _Recognized(transcripts, tuple(failures))
+
+
+def _length_batches(utterances: Sequence[Utterance]) -> list[list[Utterance]]:
+    """Batches of similar length, of at most _BATCH_S seconds with padding."""
+    batches: list[list[Utterance]] = [[]]
+    for utterance in sorted(utterances, key=lambda utterance: utterance.duration_s):
+        if batches[-1] and (len(batches[-1]) + 1) * utterance.duration_s > _BATCH_S:
+            batches.append([])
+        batches[-1].append(utterance)
+    return batches
+
+
+def _load_ahead(
+    batches: Sequence[list[Utterance]], sample_rate: int
+) -> Iterator[tuple[list[Utterance], list[_Loaded]]]:
+    """Each batch with its waveforms; threads decode the next batch meanwhile."""
+    with ThreadPoolExecutor() as pool:
+
+        def start(batch: list[Utterance]) -> list[Future[_Loaded]]:
+            return [pool.submit(_load, utterance, sample_rate) for utterance in batch]
+
+        waiting = start(batches[0])
+        for number, batch in enumerate(batches):
+            loading, following = waiting, batches[number + 1 : number + 2]
+            waiting = start(following[0]) if following else []
+            yield batch, [future.result() for future in loading]
+
+
+def _load(utterance: Utterance, sample_rate: int) -> _Loaded:
+    try:
+        return load_utterance(utterance, sample_rate)
+    except AudioError as error:
+        return error
+
+
+def _facts(
+    manifest: Path,
+    utterances: Sequence[Utterance],
+    recognizer: Recognizer,
+    recognized: _Recognized,
+    wall_s: float,
+) -> ReportFacts:
+    training = recognizer.bundle.training
+    return ReportFacts(
+        title=f"{manifest.stem}: word error rate",
+        system=f"{training.recipe or 'model'} ({recognizer.model_id or 'not saved'})",
+        num_parameters=recognizer.model.num_parameters,
+        decoder="greedy",
+        device=f"{recognizer.device}, {torch.get_num_threads()} threads, {recognizer.precision}",
+        audio_s=recognized.audio_s,
+        wall_s=wall_s,
+        reference=str(manifest),
+        utterances={
+            utterance.utterance_id: _utterance_facts(utterance, recognized)
+            for utterance in utterances
+        },
+    )
+
+
+def _utterance_facts(utterance: Utterance, recognized: _Recognized) -> UtteranceFacts:
+    transcript = recognized.transcripts.get(utterance.utterance_id)
+    confidences = tuple(word.confidence for word in transcript.words) if transcript else None
+    return UtteranceFacts(
+        duration_s=utterance.duration_s,
+        audio_path=utterance.audio_path,
+        offset_s=utterance.offset_s,
+        fields={key: str(value) for key, value in utterance.extra.items()},
+        confidences=confidences,
+    )
