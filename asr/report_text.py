@@ -23,7 +23,7 @@ def interval_text(interval: Interval) -> str:
         return "no interval: too few utterances"
     unit = f"{interval.num_units:,} {interval.unit}s"
     return (
-        f"{interval.level:.0%} interval {100 * interval.low:.2f} – {percent(interval.high)}, "
+        f"{100 * interval.level:.3g} % interval {100 * interval.low:.2f} – {percent(interval.high)}, "
         f"bootstrap over {unit}"
     )
 

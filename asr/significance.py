@@ -90,7 +90,12 @@ def wer_interval(
 
 
 def paired_bootstrap(
-    score_a: CorpusScore, score_b: CorpusScore, *, samples: int = SAMPLES, seed: int = 0
+    score_a: CorpusScore,
+    score_b: CorpusScore,
+    *,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
 ) -> PairedBootstrap:
     """Resample speakers (or utterances) once for both systems (Bisani & Ney 2004).
 
@@ -104,11 +109,11 @@ def paired_bootstrap(
     table = _sum_by_unit(np.array(rows, dtype=np.int64).reshape(-1, 4), labels)
     sums = _resampled_sums(table, samples, seed)
     differences = _ratio(sums[:, 2], sums[:, 3]) - _ratio(sums[:, 0], sums[:, 1])
-    low, high = expanded_percentiles(differences, len(table), LEVEL)
+    low, high = expanded_percentiles(differences, len(table), level)
     ties = float(np.mean(differences == 0))
     return PairedBootstrap(
         score_b.wer - score_a.wer,
-        Interval(low, high, LEVEL, unit, len(table), samples, seed),
+        Interval(low, high, level, unit, len(table), samples, seed),
         float(np.mean(differences < 0)) + ties / 2,
     )
 

@@ -1,0 +1,213 @@
+"""Rows that name what they hold (tables with a header, JSON objects) -> ids, texts and facts."""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from asr.errors import AsrError
+from asr.facts import UtteranceFacts
+
+Side = Literal["reference", "hypothesis"]
+
+ID_KEYS = ("utterance_id", "utt_id", "uttid", "id", "key")
+PATH_KEYS = (
+    "audio_filepath",
+    "path",
+    "audio",
+    "audio_path",
+    "file",
+    "filename",
+    "file_name",
+    "wav",
+)
+TEXT_KEYS: Mapping[Side, tuple[str, ...]] = {
+    "reference": ("text", "reference", "ref", "sentence", "transcript", "transcription"),
+    "hypothesis": (
+        *("pred_text", "hypothesis", "hyp", "prediction", "text"),
+        *("sentence", "transcript", "transcription"),
+    ),
+}
+SPEAKER_KEYS = ("speaker", "speaker_id", "client_id", "spk")
+DURATION_KEYS = ("duration", "duration_s")
+
+
+class TextFileError(AsrError):
+    """A file of texts that cannot be read; the message has file, line and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which column or key has what; None looks for the usual names."""
+
+    id: str | None = None
+    text: str | None = None
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One utterance as a file has it, with the line it stands on."""
+
+    line: int
+    utterance_id: str
+    text: str
+    speaker: str | None = None
+    facts: UtteranceFacts | None = None
+
+
+def is_header(cells: Sequence[str]) -> bool:
+    """Whether a table's first row names columns."""
+    names = {cell.strip().lower() for cell in cells}
+    return bool(names & {*ID_KEYS, *PATH_KEYS}) and bool(names & {*TEXT_KEYS["hypothesis"], "ref"})
+
+
+def table_entries(
+    path: Path, lines: Sequence[str], delimiter: str, side: Side, columns: Columns
+) -> Iterator[Entry]:
+    """Rows of a table with a header, or with exactly two columns (id, text) and none."""
+    reader = csv.reader(
+        [f"{line}\n" for line in lines],
+        delimiter=delimiter,
+        quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL,
+    )
+    rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    named = [cell.strip() for cell in rows[0][1]]
+    if not is_header(named) and not any((columns.id, columns.text)):
+        yield from _two_columns(path, rows)
+        return
+    for line, cells in rows[1:]:
+        if len(cells) != len(named):
+            raise TextFileError(
+                f"{path}:{line}: {len(cells)} columns, but the header has {len(named)}"
+            )
+        yield _entry(path, line, dict(zip(named, cells, strict=True)), side, columns)
+
+
+def _two_columns(path: Path, rows: Sequence[tuple[int, list[str]]]) -> Iterator[Entry]:
+    for line, cells in rows:
+        if len(cells) != 2:
+            raise TextFileError(
+                f"{path}:{line}: {len(cells)} columns without a header that names an id and a "
+                "text; add one, or name the columns with --id-column and --text-column"
+            )
+        yield Entry(line, cells[0].strip(), cells[1].strip())
+
+
+def json_entries(path: Path, lines: Sequence[str], side: Side, columns: Columns) -> Iterator[Entry]:
+    """JSON lines, or one JSON document: a list of objects or an object of id -> text."""
+    if not lines[0].lstrip().startswith("[") and _is_json_object(lines[0]):
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield _json_entry(path, number, _load(path, number, line), side, columns)
+        return
+    document = _load(path, 1, "\n".join(lines))
+    if isinstance(document, dict) and all(isinstance(text, str) for text in document.values()):
+        yield from (Entry(1, str(name), text) for name, text in document.items())
+        return
+    for entry in document if isinstance(document, list) else [document]:
+        yield _json_entry(path, 1, entry, side, columns)
+
+
+def _is_json_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except json.JSONDecodeError:
+        return line.rstrip().endswith("}")
+
+
+def _load(path: Path, number: int, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        line = number + error.lineno - 1
+        raise TextFileError(
+            f"{path}:{line}: not JSON ({error.msg}, column {error.colno})"
+        ) from None
+
+
+def _json_entry(path: Path, line: int, entry: Any, side: Side, columns: Columns) -> Entry:
+    if not isinstance(entry, dict):
+        raise TextFileError(f"{path}:{line}: expected a JSON object, found {type(entry).__name__}")
+    return _entry(path, line, entry, side, columns)
+
+
+def _entry(path: Path, line: int, row: Mapping[str, Any], side: Side, columns: Columns) -> Entry:
+    where = f"{path}:{line}"
+    text_key = _pick(row, columns.text, TEXT_KEYS[side], where, "text")
+    text = row[text_key]
+    if text is None:
+        text = ""
+    if not isinstance(text, str):
+        raise TextFileError(f"{where}: {text_key!r} is not a text but {type(text).__name__}")
+    speaker = next((row[key] for key in _keys(columns.speaker, SPEAKER_KEYS) if row.get(key)), None)
+    return Entry(
+        line,
+        _row_id(row, columns, where),
+        text,
+        None if speaker is None else str(speaker),
+        _row_facts(path, row, columns),
+    )
+
+
+def _row_id(row: Mapping[str, Any], columns: Columns, where: str) -> str:
+    """The id as it stands, or a path without its suffix, as `asr.manifest` names utterances."""
+    key = _pick(row, columns.id, (*ID_KEYS, *PATH_KEYS), where, "id")
+    value = str(row[key])
+    if key not in PATH_KEYS:
+        return value
+    stem = Path(value).with_suffix("").as_posix()
+    return f"{stem}@{row['offset']}" if row.get("offset") else stem
+
+
+def _pick(
+    row: Mapping[str, Any], wanted: str | None, usual: Sequence[str], where: str, what: str
+) -> str:
+    keys = _keys(wanted, usual)
+    found = next((key for key in keys if key in row), None)
+    if found is None:
+        there = ", ".join(map(repr, row))
+        raise TextFileError(
+            f"{where}: no {what} under {', '.join(map(repr, keys))}; there are {there}. Name it with "
+            f"--{what}-column"
+        )
+    return found
+
+
+def _keys(wanted: str | None, usual: Sequence[str]) -> Sequence[str]:
+    return (wanted,) if wanted else usual
+
+
+def _row_facts(path: Path, row: Mapping[str, Any], columns: Columns) -> UtteranceFacts:
+    used = {*ID_KEYS, *PATH_KEYS, *TEXT_KEYS["reference"], *TEXT_KEYS["hypothesis"]}
+    used |= {*SPEAKER_KEYS, *DURATION_KEYS, "offset"}
+    used |= {name for name in (columns.id, columns.text, columns.speaker) if name}
+    duration = next((_number(row[key]) for key in DURATION_KEYS if key in row), None)
+    audio = next((row[key] for key in PATH_KEYS if isinstance(row.get(key), str)), None)
+    return UtteranceFacts(
+        duration,
+        path.parent / audio if audio else None,
+        _number(row.get("offset")) or 0.0,
+        {
+            key: str(value)
+            for key, value in row.items()
+            if key not in used and isinstance(value, str | int | bool) and value != ""
+        },
+        _confidences(row.get("words")),
+    )
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _confidences(words: Any) -> tuple[float, ...] | None:
+    if not isinstance(words, list) or not words:
+        return None
+    numbers = [_number(one.get("confidence")) if isinstance(one, dict) else None for one in words]
+    return None if None in numbers else tuple(number for number in numbers if number is not None)
