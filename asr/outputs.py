@@ -79,7 +79,8 @@ class OutputFolder:
             raise UsageError(f"-o {printable(self.root)} is not a folder")
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            for log in sorted(self.root.glob(f"{LOG}*.jsonl"), key=lambda log: log.stat().st_mtime):
+            logs = [log for log in self.root.glob(f"{LOG}*.jsonl") if log.is_file()]
+            for log in sorted(logs, key=lambda log: log.stat().st_mtime):
                 self._read_log(log, resume)
             if not overwrite:
                 self._check_not_in_the_way(items)
@@ -87,11 +88,19 @@ class OutputFolder:
             self._lock(self._log_file)
             self._remove_leftovers(items)
             end_torn_line(self._log_file)
-            self._append(
-                {"run": _now(), "settings": self._settings, "formats": list(self._formats)}
-            )
+            self._append(self._header(items))
         except OSError as error:
             raise self._unwritable(self.root, error) from error
+
+    def _header(self, items: Sequence[Item]) -> dict[str, Any]:
+        """The log's line for the start of a run.
+
+        It names what no run before it has named: a crash may come between a file and its line, and
+        the file is known as ours all the same.
+        """
+        names = sorted({item.name for item in items} - self._last_key.keys())
+        formats = list(self._formats)
+        return {"run": _now(), "settings": self._settings, "formats": formats, "names": names}
 
     def _lock(self, log_file: int) -> None:
         """One run at a time in a folder; the lock goes with the process, however it ends."""
@@ -224,6 +233,8 @@ class OutputFolder:
         with log.open("rb") as lines:
             for data in lines:
                 line = parse_line(data)
+                for name in line.get("names", ()):
+                    self._last_key.setdefault(name, "")
                 if "name" in line:
                     self._last_key[line["name"]] = line.get("key", "")
                 if resume and "key" in line and line.get("status") in (Status.OK, Status.EMPTY):
