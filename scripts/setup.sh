@@ -41,19 +41,25 @@ make_venv() {
   "$python" -m venv --clear "$venv"
 }
 
+# installed EXTRA DIGEST: was asr installed with that extra from the pyproject.toml of that digest?
+installed() {
+  local stamp=$venv/.installed-$1
+  [[ -f $stamp && $(< "$stamp") == "$2" ]]
+}
+
 # set_up EXTRA: asr installed in place with that extra; nothing to do while pyproject.toml is the same.
 set_up() {
-  local extra=$1 stamp=$venv/.installed-$1 digest quiet=--quiet
+  local extra=$1 digest quiet=--quiet
   make_venv
   digest=$("$venv/bin/python" -c \
     'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' \
     "$root/pyproject.toml")
-  if [[ ! -f $stamp || $(< "$stamp") != "$digest" ]]; then
+  if ! installed "$extra" "$digest" && ! installed dev "$digest"; then  # dev has all extras
     printf 'installing asr[%s]; the first time this downloads PyTorch (some gigabytes)\n' "$extra" >&2
     if [[ -t 2 ]]; then quiet=; fi
     "$venv/bin/python" -m pip install --disable-pip-version-check ${quiet:+"$quiet"} \
       --editable "${root}[$extra]"
-    printf '%s\n' "$digest" > "$stamp"
+    printf '%s\n' "$digest" > "$venv/.installed-$extra"
   fi
   export VIRTUAL_ENV=$venv PATH=$venv/bin:$PATH
 }
