@@ -1,12 +1,18 @@
-"""SpecAugment on log-mel spectra (Park et al. 2019, arXiv 1904.08779), before the DCT.
+"""Speed perturbation of waveforms (Ko et al. 2015) and SpecAugment of log-mel spectra (Park et al.
+2019, arXiv 1904.08779), before the DCT.
 
 Masking cepstra would blur all bins at once; masking mel bins is what the method means. A masked
 value becomes the utterance's mean of its bin, which the normalisation turns into about zero.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
+import numpy as np
 import torch
+import torchaudio
+from numpy.typing import NDArray
 from torch import Tensor
 
 from asr.errors import UsageError
@@ -42,6 +48,36 @@ class SpecAugmentConfig:
         return (self.freq_masks > 0 and self.freq_width > 0) or (
             self.time_masks > 0 and self.time_share > 0
         )
+
+
+@dataclass(frozen=True)
+class SpeedPerturbation:
+    """Plays each utterance faster or slower, tempo and pitch together.
+
+    The factor of an utterance follows from seed, epoch and index alone: the same on resume, with
+    any number of workers, in any batch.
+    """
+
+    factors: Sequence[float]
+    sample_rate: int
+    seed: int
+
+    def __call__(
+        self, waveform: NDArray[np.float32], epoch: int, index: int
+    ) -> NDArray[np.float32]:
+        """Shape: (S,) -> (ceil(S / factor),)."""
+        random = np.random.default_rng((self.seed, epoch, index))
+        factor = float(random.choice(self.factors))
+        if factor == 1.0:
+            return waveform
+        changed, _ = _speed(factor, self.sample_rate)(torch.from_numpy(np.array(waveform)))
+        samples: NDArray[np.float32] = changed.numpy()
+        return samples
+
+
+@cache
+def _speed(factor: float, sample_rate: int) -> torchaudio.transforms.Speed:
+    return torchaudio.transforms.Speed(sample_rate, factor)
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ class Recognizer:
     def to_transcripts(self, output: ModelOutput, lengths: Tensor) -> list[Transcript]:
         """Decode a batch's log-probabilities; lengths (B,) samples give the durations."""
         log_probs = trim(output)
-        durations = (lengths / self.sample_rate).tolist()
+        durations = [length / self.sample_rate for length in lengths.tolist()]
         return [
             to_transcript(
                 greedy_decode(utterance), self.bundle.tokenizer,

@@ -48,6 +48,8 @@ class DataConfig:
         unknown_characters: development texts with characters not in training: "skip" leaves the
             utterance out of the loss, "error" stops. They are counted and shown either way.
         max_utterance_s: longer training utterances are left out, counted and named.
+        speeds: factors of speed perturbation, one drawn for each utterance of an epoch; [1.0] is
+            none.
         batch_s: seconds of padded audio in a training batch.
         eval_batch_s: the same for validation.
         cache_dir: decoded waveforms are kept there; null decodes in every epoch.
@@ -64,6 +66,7 @@ class DataConfig:
     normalizer: str = "asr-en-1"
     unknown_characters: str = "skip"
     max_utterance_s: float = 35.0
+    speeds: list[float] = field(default_factory=lambda: [1.0])
     batch_s: float = 120.0
     eval_batch_s: float = 240.0
     cache_dir: str | None = None

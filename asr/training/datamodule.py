@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
+from asr.augment import SpeedPerturbation
 from asr.ctc import min_frames
 from asr.errors import AsrError, UsageError
 from asr.manifest import Utterance, read_manifest
@@ -77,6 +78,8 @@ class SpeechDataModule(lightning.LightningDataModule):
         self._normalize = get_normalizer(config.normalizer)
         if config.unknown_characters not in ("skip", "error"):
             raise UsageError("data.unknown_characters must be skip or error")
+        if not config.speeds or not all(0.5 <= speed <= 2 for speed in config.speeds):
+            raise UsageError("data.speeds must be factors between 0.5 and 2; [1.0] is none")
         train = _read_all(manifests.train)
         dev = _read_all(manifests.dev)
         self.tokenizer = tokenizer or CharTokenizer.from_texts(
@@ -108,7 +111,14 @@ class SpeechDataModule(lightning.LightningDataModule):
         assert self._train_waveforms is not None
         sampler = self.train_sampler()
         sampler.resume_at(*self._resume_at)
-        return self._loader(self.train_examples, self._train_waveforms, sampler)
+        dataset = SpeechDataset(self.train_examples, self._train_waveforms, self._speed())
+        return self._loader(dataset, sampler)
+
+    def _speed(self) -> SpeedPerturbation | None:
+        factors = self.config.speeds
+        if set(factors) == {1.0}:
+            return None
+        return SpeedPerturbation(factors, self._model_config.features.sample_rate, self.seed)
 
     def train_sampler(self) -> BucketSampler:
         """The batches of this rank."""
@@ -122,13 +132,11 @@ class SpeechDataModule(lightning.LightningDataModule):
         assert self._dev_waveforms is not None
         durations = [example.utterance.duration_s for example in self.dev_examples]
         sampler = BucketSampler(durations, self.config.eval_batch_s, seed=None)
-        return self._loader(self.dev_examples, self._dev_waveforms, sampler)
+        return self._loader(SpeechDataset(self.dev_examples, self._dev_waveforms), sampler)
 
-    def _loader(
-        self, examples: Sequence[Example], waveforms: WaveformSource, sampler: BucketSampler
-    ) -> DataLoader[Batch]:
+    def _loader(self, dataset: SpeechDataset, sampler: BucketSampler) -> DataLoader[Batch]:
         return DataLoader(
-            SpeechDataset(examples, waveforms),
+            dataset,
             batch_size=None,
             sampler=sampler,
             num_workers=self.config.num_workers,
@@ -171,7 +179,8 @@ class SpeechDataModule(lightning.LightningDataModule):
         if self.tokenizer.unknown_characters([text]):
             return "characters outside the vocabulary"
         sample_rate = self._model_config.features.sample_rate
-        frames = self._model_config.num_output_frames(round(utterance.duration_s * sample_rate))
+        shortest_s = utterance.duration_s / max(self.config.speeds)
+        frames = self._model_config.num_output_frames(round(shortest_s * sample_rate))
         if frames < min_frames(self.tokenizer.encode(text)):
             return "infeasible for CTC: the text has more tokens than the audio has encoder frames"
         return None

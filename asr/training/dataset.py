@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from asr.audio import AudioError
+from asr.augment import SpeedPerturbation
 from asr.errors import AsrError, UsageError
 from asr.manifest import Utterance
 from asr.transcribe import load_utterance
@@ -36,6 +37,13 @@ class Batch(NamedTuple):
     targets: Tensor
     target_lengths: Tensor
     indices: Tensor
+
+
+class BatchKey(NamedTuple):
+    """Which examples make a batch, in which epoch."""
+
+    indices: list[int]
+    epoch: int
 
 
 @dataclass(frozen=True)
@@ -148,18 +156,24 @@ def _describe_failures(failures: Sequence[AudioError], total: int) -> str:
 
 
 class SpeechDataset(Dataset[Batch]):
-    """Indexed by a list of example numbers; returns them as one padded batch."""
+    """Indexed by a `BatchKey`; returns its examples as one padded batch."""
 
-    def __init__(self, examples: Sequence[Example], waveforms: WaveformSource) -> None:
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        waveforms: WaveformSource,
+        speed: SpeedPerturbation | None = None,
+    ) -> None:
         self.examples = examples
         self.waveforms = waveforms
+        self.speed = speed
 
     def __len__(self) -> int:
         return len(self.examples)
 
-    def __getitem__(self, indices: Sequence[int]) -> Batch:
-        examples = [self.examples[index] for index in indices]
-        waveforms = [self.waveforms(example.utterance) for example in examples]
+    def __getitem__(self, key: BatchKey) -> Batch:
+        examples = [self.examples[index] for index in key.indices]
+        waveforms = [self._waveform(index, key.epoch) for index in key.indices]
         lengths = torch.tensor([len(waveform) for waveform in waveforms])
         padded = torch.zeros(len(waveforms), int(lengths.max()))
         for row, waveform in zip(padded, waveforms, strict=True):
@@ -168,10 +182,14 @@ class SpeechDataset(Dataset[Batch]):
         targets = torch.zeros(len(examples), max(1, int(target_lengths.max())), dtype=torch.long)
         for target, example in zip(targets, examples, strict=True):
             target[: len(example.token_ids)] = torch.tensor(example.token_ids, dtype=torch.long)
-        return Batch(padded, lengths, targets, target_lengths, torch.tensor(list(indices)))
+        return Batch(padded, lengths, targets, target_lengths, torch.tensor(key.indices))
+
+    def _waveform(self, index: int, epoch: int) -> NDArray[np.float32]:
+        waveform = self.waveforms(self.examples[index].utterance)
+        return self.speed(waveform, epoch, index) if self.speed else waveform
 
 
-class BucketSampler(Sampler[list[int]]):
+class BucketSampler(Sampler[BatchKey]):
     """Batches of utterances of similar length, in an order drawn from seed and epoch.
 
     The number and sizes of batches are the same in every epoch; which utterances of nearly the same
@@ -216,10 +234,11 @@ class BucketSampler(Sampler[list[int]]):
         self._resume_at = (epoch, batches_done)
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[BatchKey]:
         batches = self.batches(self.epoch)[self.rank :: self.world_size]
         epoch, batches_done = self._resume_at
-        yield from batches[batches_done if epoch == self.epoch else 0 :]
+        for indices in batches[batches_done if epoch == self.epoch else 0 :]:
+            yield BatchKey(indices, self.epoch)
 
     def batches(self, epoch: int) -> list[list[int]]:
         """All ranks' batches of an epoch; consecutive groups of world_size share a bucket."""

@@ -65,7 +65,7 @@ def run(config: RunConfig) -> TrainedModel:
     manifests = {split: prepare(config.data, split) for split in ("train", "dev", "test")}
     module, data = _build(config, manifests)
     _report_left_out(data, run_dir)
-    trainer = _trainer(config, run_dir)
+    trainer = lightning_trainer(config, run_dir)
     if last is not None:
         epoch, batches_done = position_of(torch.load(last, map_location="cpu", weights_only=True))
         data.resume_at(epoch, batches_done)
@@ -157,7 +157,8 @@ def _report_left_out(data: SpeechDataModule, run_dir: Path) -> None:
     (run_dir / "left_out.txt").write_text("".join(lines), "utf-8")
 
 
-def _trainer(config: RunConfig, run_dir: Path) -> lightning.Trainer:
+def lightning_trainer(config: RunConfig, run_dir: Path) -> lightning.Trainer:
+    """Lightning's Trainer as a recipe wants it."""
     trainer = config.trainer
     return lightning.Trainer(
         max_epochs=trainer.max_epochs,
