@@ -10,9 +10,9 @@ from html import escape
 from asr.breakdown import ConfidenceBin
 from asr.scoring import Counts
 
-WIDTH, HEIGHT = 640, 240
+WIDTH, HEIGHT = 480, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 14, 48
-_MAX_LABELS = 14
+_LETTER = 7.5  # width of a character of a label, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ def bar_chart(bars: Sequence[Bar], title: str, mean: float) -> str:
     top = _nice_top(max([bar.value for bar in bars] + [mean]))
     inner = WIDTH - _LEFT - _RIGHT
     step = inner / len(bars)
+    labelled = max(len(bar.label) for bar in bars) * _LETTER < step
     parts = [_axis(top), _line(mean, top, "corpus")]
     for index, bar in enumerate(bars):
         x = _LEFT + index * step + step * 0.1
@@ -37,13 +38,12 @@ def bar_chart(bars: Sequence[Bar], title: str, mean: float) -> str:
             f'<rect class="bar" x="{x:.1f}" y="{y:.1f}" width="{step * 0.8:.2f}" '
             f'height="{max(HEIGHT - _BOTTOM - y, 0.5):.1f}"><title>{escape(bar.title)}</title></rect>'
         )
-        if len(bars) <= _MAX_LABELS:
+        if labelled:
             middle = x + step * 0.4
             parts.append(_text(middle, HEIGHT - _BOTTOM + 16, bar.label, "middle"))
-    if len(bars) > _MAX_LABELS:
-        middle = _LEFT + inner / 2
-        note = f"{len(bars)} bars, from the worst to the best"
-        parts.append(_text(middle, HEIGHT - _BOTTOM + 18, note, "middle"))
+    if not labelled:
+        note = f"{len(bars)} bars; names on hovering and in the table"
+        parts.append(_text(_LEFT + inner / 2, HEIGHT - _BOTTOM + 18, note, "middle"))
     return _svg(parts, title)
 
 
@@ -63,11 +63,11 @@ def error_kinds(counts: Counts) -> str:
             f'<rect class="{css}" x="{x:.1f}" y="10" width="{width:.1f}" height="34">'
             f"<title>{text}</title></rect>"
         )
-        left = _RIGHT + place * 200
-        parts.append(f'<rect class="{css}" x="{left}" y="58" width="12" height="12"/>')
-        parts.append(_text(left + 18, 69, text, "start"))
+        y = 58 + place * 20
+        parts.append(f'<rect class="{css}" x="{_RIGHT}" y="{y}" width="12" height="12"/>')
+        parts.append(_text(_RIGHT + 20, y + 11, text, "start"))
         x += width
-    return _svg(parts, "Kinds of errors", height=84)
+    return _svg(parts, "Kinds of errors", height=120)
 
 
 def reliability(bins: Sequence[ConfidenceBin]) -> str:

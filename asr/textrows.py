@@ -98,7 +98,7 @@ def _two_columns(path: Path, rows: Sequence[tuple[int, list[str]]]) -> Iterator[
 
 def json_entries(path: Path, lines: Sequence[str], side: Side, columns: Columns) -> Iterator[Entry]:
     """JSON lines, or one JSON document: a list of objects or an object of id -> text."""
-    if not lines[0].lstrip().startswith("[") and _is_json_object(lines[0]):
+    if _is_json_line(lines[0]) and not _maps_ids(lines):
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 yield _json_entry(path, number, _load(path, number, line), side, columns)
@@ -111,11 +111,23 @@ def json_entries(path: Path, lines: Sequence[str], side: Side, columns: Columns)
         yield _json_entry(path, 1, entry, side, columns)
 
 
-def _is_json_object(line: str) -> bool:
+def _is_json_line(line: str) -> bool:
+    """Whether the first line is an object by itself, be it a broken one, and not a document's start."""
     try:
         return isinstance(json.loads(line), dict)
     except json.JSONDecodeError:
-        return line.rstrip().endswith("}")
+        return line.lstrip().startswith("{") and len(line.strip()) > 1
+
+
+def _maps_ids(lines: Sequence[str]) -> bool:
+    """Whether a file of one line is an object of id -> text."""
+    if sum(bool(line.strip()) for line in lines) > 1:
+        return False
+    try:
+        document = json.loads(lines[0])
+    except json.JSONDecodeError:
+        return False
+    return not document.keys() & {*ID_KEYS, *PATH_KEYS}
 
 
 def _load(path: Path, number: int, text: str) -> Any:

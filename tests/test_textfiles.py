@@ -1,0 +1,176 @@
+"""Texts out of every format that toolkits write, and a message for everything that is none."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from asr.errors import UsageError
+from asr.textfiles import Columns, TextFileError, read_texts
+from asr.timedfiles import (
+    read_ctm,
+    read_stm,
+    recordings_to_texts,
+    segments_to_texts,
+    words_to_segments,
+)
+
+EXPECTED = {"utt-1": "the cat", "utt-2": ""}
+
+
+def _file(folder: Path, name: str, text: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.trn", "the cat (utt-1)\n (utt-2)\n"),
+        ("a.trn", ";; a comment\nthe cat (utt-1)\r\n(utt-2)\r\n"),
+        ("text", "utt-1 the cat\nutt-2\n"),
+        ("text", "utt-1\tthe cat\nutt-2\n"),
+        ("a.tsv", "utt-1\tthe cat\nutt-2\t\n"),
+        ("a.tsv", "id\tlocale\tsentence\nutt-1\ten\tthe cat\nutt-2\ten\t\n"),
+        ("a.csv", 'path,sentence\nutt-1.wav,"the cat"\nutt-2.wav,\n'),
+        ("a.jsonl", '{"id": "utt-1", "text": "the cat"}\n{"id": "utt-2", "text": ""}\n'),
+        ("a.json", '{"utt-1": "the cat", "utt-2": ""}'),
+        ("a.json", '[{"id": "utt-1", "text": "the cat"},\n {"id": "utt-2", "text": ""}]'),
+        (
+            "manifest",
+            '{"audio_filepath": "utt-1.wav", "text": "the cat"}\n'
+            '{"audio_filepath": "utt-2.wav", "text": ""}',
+        ),
+        ("bom.txt", b"\xef\xbb\xbfutt-1 the cat\nutt-2\n"),
+        ("utf16.txt", "utt-1 the cat\nutt-2\n".encode("utf-16")),
+    ],
+)
+def test_formats_are_recognised(tmp_path: Path, name: str, text: str | bytes) -> None:
+    assert read_texts(_file(tmp_path, name, text), "reference").texts == EXPECTED
+
+
+def test_a_folder_of_text_files(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    _file(tmp_path, "utt-2.txt", "")
+    _file(tmp_path, "sub/utt-1.txt", "the\ncat\n")
+    texts = read_texts(tmp_path, "hypothesis").texts
+    assert texts == {"sub/utt-1": "the cat", "utt-2": ""}
+
+
+def test_pred_text_is_the_hypothesis_and_text_the_reference(tmp_path: Path) -> None:
+    line = {"audio_filepath": "a/x.wav", "text": "right", "pred_text": "wrong", "duration": 2.5}
+    path = _file(
+        tmp_path,
+        "nemo.json",
+        json.dumps(line) + "\n" + json.dumps(line | {"audio_filepath": "a/y.wav"}),
+    )
+    assert read_texts(path, "reference").texts == {"a/x": "right", "a/y": "right"}
+    hypotheses = read_texts(path, "hypothesis")
+    assert hypotheses.texts == {"a/x": "wrong", "a/y": "wrong"}
+    assert hypotheses.facts["a/x"].duration_s == 2.5
+
+
+def test_fields_speakers_and_confidences_come_along(tmp_path: Path) -> None:
+    line = {
+        "utterance_id": "u",
+        "text": "a b",
+        "speaker": 7,
+        "gender": "F",
+        "duration": 3,
+        "words": [{"word": "a", "confidence": 0.5}, {"word": "b", "confidence": 1}],
+    }
+    texts = read_texts(_file(tmp_path, "m.jsonl", json.dumps(line)), "hypothesis")
+    assert texts.speakers == {"u": "7"}
+    assert texts.facts["u"].fields == {"gender": "F"}
+    assert texts.facts["u"].confidences == (0.5, 1.0)
+
+
+def test_columns_can_be_named(tmp_path: Path) -> None:
+    path = _file(tmp_path, "a.csv", "clip,gold,who\n1,hello,anna\n")
+    texts = read_texts(path, "reference", columns=Columns("clip", "gold", "who"))
+    assert (texts.texts, texts.speakers) == ({"1": "hello"}, {"1": "anna"})
+
+
+def test_quotes_in_a_tsv_are_text(tmp_path: Path) -> None:
+    path = _file(tmp_path, "a.tsv", 'id\ttext\nu\t"Oh", she said\n')
+    assert read_texts(path, "reference").texts == {"u": '"Oh", she said'}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.trn", "one (u)\ntwo (u)\n", r"a.trn:2: id 'u' was used before, on line 1"),
+        ("a.txt", "the cat\nthe dog\n", r"a.txt:2: id 'the' was used before.*--by-line"),
+        ("a.trn", "one\n", r"a.trn:1: no '\(utterance-id\)'"),
+        ("a.trn", "{a / b} (u)\n", r"a.trn:1: alternatives"),
+        ("a.txt", "", r"a.txt is empty"),
+        ("a.txt", "\n  \n", r"a.txt is empty"),
+        ("a.txt", b"u1 ok\nu2 caf\xe9\n", r"a.txt:2: byte 0xe9 is not utf-8.*--encoding"),
+        ("a.jsonl", '{"id": "u", "text": "x"}\n{"id": \n', r"a.jsonl:2: not JSON"),
+        (
+            "a.jsonl",
+            '{"id": "u", "words": 3}\n',
+            r"a.jsonl:1: no text under 'text'.*there are 'id', 'words'",
+        ),
+        ("a.jsonl", '{"id": "u", "text": 3}\n', r"a.jsonl:1: 'text' is not a text but int"),
+        ("a.csv", "id,text\nu\n", r"a.csv:2: 1 columns, but the header has 2"),
+        ("a.csv", "x,y,z\n1,2,3\n", r"a.csv:1: 3 columns without a header.*--id-column"),
+        ("a.csv", "id,text\n", r"a.csv has no utterances"),
+    ],
+)
+def test_bad_files_say_where_and_what_to_do(
+    tmp_path: Path, name: str, text: str | bytes, message: str
+) -> None:
+    with pytest.raises(TextFileError, match=message):
+        read_texts(_file(tmp_path, name, text), "reference")
+
+
+def test_other_encodings_by_name(tmp_path: Path) -> None:
+    path = _file(tmp_path, "a.txt", b"u caf\xe9\n")
+    assert read_texts(path, "reference", encoding="latin-1").texts == {"u": "café"}
+    with pytest.raises(UsageError, match="no encoding called 'nonsense'"):
+        read_texts(path, "reference", encoding="nonsense")
+
+
+def test_absent_file(tmp_path: Path) -> None:
+    with pytest.raises(TextFileError, match=r"cannot read .*none"):
+        read_texts(tmp_path / "none", "reference")
+
+
+STM = """;; comment
+rec 1 anna 0.0 2.0 <o,f0,female> HELLO THERE
+rec 1 ben 2.0 4.0 FINE
+rec 1 inter_segment_gap 4.0 5.0 IGNORE_TIME_SEGMENT_IN_SCORING
+rec 1 anna 5.0 6.0 BYE
+"""
+CTM = """rec 1 0.1 0.4 HELLO 0.9
+rec 1 1.8 0.3 THERE 0.8
+rec 1 2.5 0.5 FINE 0.7
+rec 1 4.2 0.2 NOISE 0.1
+rec 1 6.3 0.2 BYE 0.6
+other 1 0.0 0.2 LOST 0.6
+"""
+
+
+def test_ctm_words_fall_into_stm_segments_by_their_middle(tmp_path: Path) -> None:
+    segments = read_stm(_file(tmp_path, "r.stm", STM))
+    references = segments_to_texts(tmp_path, segments)
+    hypotheses = words_to_segments(tmp_path, read_ctm(_file(tmp_path, "h.ctm", CTM)), segments)
+    assert list(references.texts.values()) == ["HELLO THERE", "FINE", "BYE"]
+    assert list(references.speakers.values()) == ["anna", "ben", "anna"]
+    assert list(hypotheses.texts.values()) == ["HELLO THERE", "FINE", "BYE", "LOST"]
+    assert hypotheses.facts["rec-1-0.000-2.000"].confidences == (0.9, 0.8)
+
+
+def test_ctm_alone_is_a_text_for_each_recording(tmp_path: Path) -> None:
+    words = read_ctm(_file(tmp_path, "h.ctm", "b 1 2 1 two\nb 1 1 1 one\na 1 0 1 x\n"))
+    assert recordings_to_texts(tmp_path, words).texts == {"a": "x", "b": "one two"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("a.ctm", "rec 1 0.1 x word\n"), ("a.ctm", "rec 1 0.1\n")]
+)
+def test_bad_ctm_lines(tmp_path: Path, name: str, text: str) -> None:
+    with pytest.raises(TextFileError, match=r"a.ctm:1: "):
+        read_ctm(_file(tmp_path, name, text))
