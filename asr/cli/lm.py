@@ -1,0 +1,118 @@
+"""`asr lm`: n-gram language models from text."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from asr.lm_text import Progress
+
+TEXT_HELP = "Text files, a sentence a line; also .gz, .xz, and manifests (.jsonl)."
+Normalizer = Annotated[str, typer.Option(help="Text normaliser; `none` keeps the text as it is.")]
+SkipFields = Annotated[
+    int, typer.Option(min=0, max=9, help='Fields to drop from each line; 1 for "ID TEXT".')
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group to `app`."""
+    group = typer.Typer(help="Train and inspect n-gram language models.", no_args_is_help=True)
+    group.command("train")(train)
+    group.command("info")(info)
+    app.add_typer(group, name="lm")
+
+
+def train(
+    text: Annotated[list[Path], typer.Argument(help=TEXT_HELP)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the model.")] = Path("lm"),
+    order: Annotated[int, typer.Option(help="Longest n-gram, 1 to 5.")] = 3,
+    prune: Annotated[
+        str, typer.Option(help="Highest count to drop per order, such as '0 0 1'.")
+    ] = "0",
+    entropy_prune: Annotated[
+        float, typer.Option(help="Drop n-grams that matter less than this, such as 1e-8.")
+    ] = 0.0,
+    vocab_size: Annotated[
+        int | None, typer.Option(min=1, help="Keep the most frequent words; others are <unk>.")
+    ] = None,
+    normalizer: Normalizer = "asr-en-1",
+    skip_fields: SkipFields = 0,
+    arpa: Annotated[bool, typer.Option(help="Write the ARPA file beside the compiled one.")] = True,
+) -> None:
+    """Estimate a modified Kneser-Ney model from text.
+
+    Writes OUT/lm.ngram, which loads by memory map, and OUT/lm.arpa, which other tools read.
+
+    Example: asr lm train novels.txt.xz --order 3 --prune '0 0 1' -o lm
+    """
+    from asr.decoding.arpa import write_arpa
+    from asr.errors import UsageError
+    from asr.lm import LmOptions, train_language_model
+    from asr.lm_text import TextSource, number_words, read_sentences
+
+    try:
+        counts = tuple(int(count) for count in prune.replace(",", " ").split())
+    except ValueError:
+        raise UsageError(f"--prune takes counts such as '0 0 1', not {prune!r}") from None
+    options = LmOptions(order, counts, entropy_prune)
+    source = TextSource(tuple(text), normalizer, skip_fields)
+    corpus = number_words(read_sentences(source, _progress()), vocab_size)
+    _note(f"{corpus.num_sentences} sentences, {len(corpus.words) - 3} different words; estimating")
+    model = train_language_model(corpus, options)
+    out.mkdir(parents=True, exist_ok=True)
+    files = [(out / "lm.ngram", model.save)]
+    if arpa:
+        files.append((out / "lm.arpa", lambda path: write_arpa(model, path)))
+    for path, write in files:
+        _note(f"writing {path}")
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            write(partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+    typer.echo(_counts(model.counts))
+
+
+def info(
+    model: Annotated[Path, typer.Argument(help="A compiled model, an ARPA file, or their folder.")],
+    text: Annotated[list[Path] | None, typer.Argument(help=TEXT_HELP)] = None,
+    normalizer: Normalizer = "asr-en-1",
+    skip_fields: SkipFields = 0,
+) -> None:
+    """Say what a model holds; with TEXT also its perplexity and out-of-vocabulary rate there."""
+    from asr.decoding.arpa import load_ngram
+    from asr.lm import measure_perplexity
+    from asr.lm_text import TextSource, read_sentences
+
+    ngram = load_ngram(model)
+    typer.echo(f"order        {ngram.order}")
+    typer.echo(f"n-grams      {_counts(ngram.counts)}")
+    typer.echo(f"memory       {sum(array.nbytes for array in ngram.arrays) / 1e6:.1f} MB")
+    if not text:
+        return
+    source = TextSource(tuple(text), normalizer, skip_fields)
+    found = measure_perplexity(ngram, read_sentences(source, _progress()))
+    typer.echo(f"text         {found.num_sentences} sentences, {found.num_words} words")
+    typer.echo(
+        f"perplexity   {found.perplexity:.2f} ({found.known_perplexity:.2f} without unknown)"
+    )
+    typer.echo(f"unknown      {found.num_unknown} words, {100 * found.unknown_rate:.2f} %")
+
+
+def _counts(counts: tuple[int, ...]) -> str:
+    return ", ".join(f"{count} {order}-grams" for order, count in enumerate(counts, start=1))
+
+
+def _note(message: str) -> None:
+    if sys.stderr.isatty():
+        typer.echo(f"\r\033[K{message}", err=True)
+
+
+def _progress() -> "Progress | None":
+    if not sys.stderr.isatty():
+        return None
+    return lambda lines: typer.echo(f"\r\033[K{lines} lines", err=True, nl=False)

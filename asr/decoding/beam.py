@@ -1,0 +1,218 @@
+"""CTC prefix beam search, with or without a language model and hot words.
+
+Hannun et al. 2014 (prefixes), with the pruning of flashlight: tokens below a log-probability are not
+tried, prefixes too far behind the best are dropped, and so are all beyond the beam size.
+
+    score = ln P(prefix | audio) + lm_weight * ln P(words) + word_bonus * number of words
+            - unknown_penalty * number of unknown words + weights of the hot words
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from math import inf, isnan
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.decoding.alignment import viterbi
+from asr.decoding.hotwords import NO_HOTWORDS, HotwordArrays
+from asr.decoding.hypothesis import Hypothesis
+from asr.decoding.language import LanguageModel
+from asr.decoding.lexicon import EMPTY_LEXICON, Alphabet
+from asr.decoding.ngram import CONTEXT, NODE, NgramArrays, frozen_arrays
+from asr.decoding.prefix_search import (
+    NO_LM,
+    PARAMETERS,
+    PLAIN,
+    PREFIX,
+    SEPARATOR,
+    TOKEN,
+    WORD_START,
+    Setup,
+    search,
+    spell,
+)
+from asr.errors import AsrError, UsageError
+
+LOG = logging.getLogger(__name__)
+_LOWEST_LOG_PROB = -100.0  # of a token in a frame; what is less likely counts as this
+_NO_NGRAMS = frozen_arrays(NgramArrays(np.zeros(2, NODE), np.zeros(2, CONTEXT)))
+
+
+@dataclass(frozen=True)
+class BeamOptions:
+    """How to search. All weights are on natural logarithms.
+
+    Attributes:
+        beam_size: prefixes kept in each frame.
+        token_min_logp: tokens less likely than this in a frame do not extend prefixes.
+        beam_threshold: prefixes whose score is this far behind the best are dropped.
+        lm_weight: weight of the language model's ln P.
+        word_bonus: added for each word (each token under a language model of tokens).
+        unknown_penalty: subtracted for each word that the language model lacks; infinite: only its
+            words can be written.
+    """
+
+    beam_size: int = 64
+    token_min_logp: float = -8.0
+    beam_threshold: float = 20.0
+    lm_weight: float = 1.0
+    word_bonus: float = 0.5
+    unknown_penalty: float = inf
+
+    def __post_init__(self) -> None:
+        if self.beam_size < 1:
+            raise UsageError(f"the beam size must be at least 1, not {self.beam_size}")
+        if not self.beam_threshold > 0:
+            raise UsageError(f"the beam threshold must be above 0, not {self.beam_threshold}")
+        if not self.lm_weight >= 0 or self.lm_weight == inf:
+            raise UsageError(f"the language-model weight must be 0 or more, not {self.lm_weight}")
+        if isnan(self.token_min_logp) or isnan(self.unknown_penalty):
+            raise UsageError("token_min_logp and unknown_penalty must be numbers, not NaN")
+        if not -inf < self.word_bonus < inf:
+            raise UsageError(f"the word bonus must be finite, not {self.word_bonus}")
+
+
+class BeamDecoder:
+    """A prefix beam search ready to decode; it may be used from several threads at once."""
+
+    def __init__(
+        self,
+        alphabet: Alphabet,
+        options: BeamOptions | None = None,
+        language_model: LanguageModel | None = None,
+        hotwords: HotwordArrays | None = None,
+    ) -> None:
+        self.alphabet = alphabet
+        self.options = options or BeamOptions()
+        self._setup = _setup(alphabet, self.options, language_model, hotwords)
+
+    def decode(self, log_probs: NDArray[np.float32]) -> Hypothesis:
+        """The best hypothesis of one utterance.
+
+        Args:
+            log_probs: (T', V) natural log-probabilities, trimmed to the utterance's length.
+
+        Raises:
+            AsrError: log_probs holds NaN, or V is not the alphabet's.
+        """
+        return self.decode_n_best(log_probs, 1)[0]
+
+    def decode_n_best(self, log_probs: NDArray[np.float32], count: int) -> list[Hypothesis]:
+        """Up to `count` hypotheses that differ in their words, the best first.
+
+        Where the vocabulary is closed, hypotheses whose last word is cut off are left out, unless
+        there are no others.
+        """
+        if count < 1:
+            raise UsageError(f"the number of hypotheses must be at least 1, not {count}")
+        log_probs = self._checked(log_probs)
+        if not len(log_probs):
+            return [Hypothesis((), (), (), 0.0)]
+        tree = np.empty(1 + len(log_probs) * self.options.beam_size, PREFIX)
+        beam, endings = _announced_search(self._setup, log_probs, tree)
+        finalists = np.flatnonzero(endings[:, 1]) if endings[:, 1].any() else np.arange(len(beam))
+        merit = finalists[np.argsort(-endings[finalists, 0], kind="stable")]
+        found: dict[tuple[int, ...], Hypothesis] = {}
+        for position in merit:
+            token_ids = spell(tree, beam[position])
+            key = self._without_idle_separators(token_ids)
+            if key not in found:
+                score = float(endings[position, 0])
+                found[key] = self._hypothesis(log_probs, token_ids, score)
+            if len(found) == count:
+                break
+        return list(found.values())
+
+    def decode_batch(
+        self, utterances: Sequence[NDArray[np.float32]], threads: int = 1
+    ) -> list[Hypothesis]:
+        """The best hypothesis of each utterance; `threads` changes the speed and nothing else."""
+        if threads < 1:
+            raise UsageError(f"the number of threads must be at least 1, not {threads}")
+        if threads == 1 or len(utterances) < 2:
+            return [self.decode(log_probs) for log_probs in utterances]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(self.decode, utterances))
+
+    def _checked(self, log_probs: NDArray[np.float32]) -> NDArray[np.float32]:
+        if log_probs.ndim != 2 or log_probs.shape[1] != self.alphabet.vocab_size:
+            raise AsrError(
+                f"log-probabilities of shape (T, {self.alphabet.vocab_size}) are expected, not "
+                f"{log_probs.shape}"
+            )
+        if np.isnan(log_probs).any():
+            raise AsrError("log-probabilities hold NaN: the model or its input is damaged")
+        if log_probs.size and log_probs.max() > 1e-3:
+            raise AsrError(
+                f"log-probabilities reach {log_probs.max():.3g}, above 0: are they logits?"
+            )
+        return np.maximum(log_probs, _LOWEST_LOG_PROB, dtype=np.float32, order="C")
+
+    def _without_idle_separators(self, token_ids: NDArray[np.int32]) -> tuple[int, ...]:
+        separator = self.alphabet.separator_id
+        if separator is None:
+            return tuple(token_ids.tolist())
+        kept: list[int] = []
+        for token_id in token_ids.tolist():
+            if token_id != separator or (kept and kept[-1] != separator):
+                kept.append(token_id)
+        return tuple(kept[:-1] if kept and kept[-1] == separator else kept)
+
+    def _hypothesis(
+        self, log_probs: NDArray[np.float32], token_ids: NDArray[np.int32], score: float
+    ) -> Hypothesis:
+        spans, means, _ = viterbi(log_probs, token_ids, self.alphabet.blank_id)
+        return Hypothesis(
+            token_ids=tuple(token_ids.tolist()),
+            spans=tuple(map(tuple, spans.tolist())),
+            confidences=tuple(means.tolist()),
+            score=score,
+        )
+
+
+def _setup(
+    alphabet: Alphabet,
+    options: BeamOptions,
+    language_model: LanguageModel | None,
+    hotwords: HotwordArrays | None,
+) -> Setup:
+    tokens = np.zeros(alphabet.vocab_size, TOKEN)
+    tokens["kind"] = PLAIN
+    tokens["kind"][list(alphabet.word_starts)] = WORD_START
+    if alphabet.separator_id is not None:
+        tokens["kind"][alphabet.separator_id] = SEPARATOR
+    parameters = np.zeros(1, PARAMETERS)
+    parameters["mode"], parameters["blank_id"] = NO_LM, alphabet.blank_id
+    for name, value in asdict(options).items():
+        parameters[name] = value
+    ngram, lexicon = _NO_NGRAMS, EMPTY_LEXICON
+    if language_model:
+        model = language_model.ngram
+        ngram, lexicon = model.arrays, language_model.lexicon
+        tokens["word"] = language_model.token_words
+        parameters["mode"], parameters["begin_state"] = language_model.mode, model.begin_state
+        parameters["end_id"], parameters["unknown_id"] = model.end_id, model.unknown_id
+    hot = hotwords or NO_HOTWORDS
+    return Setup(parameters, tokens, *ngram, lexicon, hot.next_states, hot.states)
+
+
+def _announced_search(
+    setup: Setup, log_probs: NDArray[np.float32], tree: NDArray[np.void]
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Search; if compiling takes more than a second, say so."""
+    probs = np.exp(log_probs, dtype=np.float64)
+    if search.signatures:
+        return search(setup, log_probs, probs, tree)  # type: ignore[no-any-return]
+    notice = threading.Timer(
+        1.0, LOG.warning, ["compiling the beam search; this happens once after installation"]
+    )
+    notice.daemon = True
+    notice.start()
+    try:
+        return search(setup, log_probs, probs, tree)  # type: ignore[no-any-return]
+    finally:
+        notice.cancel()

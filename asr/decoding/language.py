@@ -1,0 +1,106 @@
+"""A language model bound to a recognizer's tokens: word n-grams with a lexicon, or token n-grams."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.decoding.lexicon import EMPTY_LEXICON, Alphabet, build_lexicon
+from asr.decoding.ngram import BEGIN, END, UNKNOWN, LanguageModelError, NgramModel
+from asr.decoding.prefix_search import TOKEN_LM, WORD_LM
+from asr.errors import AsrError
+
+_MIN_SPELLED = 0.1  # share of the unigram probability that the model must be able to write
+_SPACE_NAMES = ("<space>", "▁", "|", "_")
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """What a decoder needs of a language model.
+
+    Attributes:
+        mode: WORD_LM or TOKEN_LM.
+        lexicon: the words that the recognizer's tokens can spell (WORD_LM).
+        token_words: (V,) the n-gram model's id of each token (TOKEN_LM).
+        num_unspelled: words left out because the tokens cannot spell them.
+    """
+
+    ngram: NgramModel
+    mode: int
+    lexicon: NDArray[np.void]
+    token_words: NDArray[np.int32]
+    num_unspelled: int = 0
+
+
+def word_language_model(
+    ngram: NgramModel, alphabet: Alphabet, encode: Callable[[str], Sequence[int]]
+) -> LanguageModel:
+    """Bind an n-gram model of words.
+
+    Args:
+        encode: token ids of one word; raises AsrError or KeyError if the tokens cannot spell it.
+
+    Raises:
+        LanguageModelError: the tokens can spell next to none of the words (upper case against lower
+            case, another language), or do not say where words begin.
+    """
+    if not alphabet.has_words:
+        raise LanguageModelError("a language model of words needs tokens that say where words end")
+    spellings, word_ids, unspelled = [], [], []
+    for word_id, word in enumerate(ngram.words):
+        if word in (UNKNOWN, BEGIN, END):
+            continue
+        try:
+            spelling = encode(word)
+        except (AsrError, KeyError):
+            spelling = ()
+        if spelling:
+            spellings.append(spelling)
+            word_ids.append(word_id)
+        else:
+            unspelled.append(word_id)
+    log_probs = ngram.arrays.nodes["log_prob"][1 : 1 + len(ngram.words)]
+    _check_spelled(ngram, np.exp(log_probs), word_ids, unspelled)
+    lexicon = build_lexicon(spellings, word_ids, log_probs[word_ids])
+    no_tokens = np.zeros(alphabet.vocab_size, np.int32)
+    return LanguageModel(ngram, WORD_LM, lexicon, no_tokens, len(unspelled))
+
+
+def _check_spelled(
+    ngram: NgramModel, probs: NDArray[np.float32], spelled: list[int], unspelled: list[int]
+) -> None:
+    mass, lost = float(probs[spelled].sum()), float(probs[unspelled].sum())
+    if mass >= _MIN_SPELLED * (mass + lost) and spelled:
+        return
+    frequent = sorted(unspelled, key=lambda word_id: -probs[word_id])[:5]
+    examples = ", ".join(repr(ngram.words[word_id]) for word_id in frequent)
+    raise LanguageModelError(
+        f"the model's tokens cannot spell the language model's words ({examples}): is the language "
+        "model in another case, language or spelling? `asr lm train` normalises its text"
+    )
+
+
+def token_language_model(
+    ngram: NgramModel, tokens: Sequence[str], blank_id: int = 0
+) -> LanguageModel:
+    """Bind an n-gram model whose "words" are the recognizer's tokens.
+
+    A space may be called <space>, ▁, | or _ in the language model.
+
+    Raises:
+        LanguageModelError: less than half of the tokens are in the language model.
+    """
+    token_words = np.full(len(tokens), ngram.unknown_id, np.int32)
+    for token_id, token in enumerate(tokens):
+        names = (token, *_SPACE_NAMES) if token == " " else (token,)
+        known = [ngram.word_ids[name] for name in names if name in ngram.word_ids]
+        if known and token_id != blank_id:
+            token_words[token_id] = known[0]
+    num_known = int((token_words != ngram.unknown_id).sum())
+    if 2 * num_known < len(tokens) - 1:
+        raise LanguageModelError(
+            f"the language model knows {num_known} of the model's {len(tokens) - 1} tokens: it must "
+            "be trained on text written in these tokens"
+        )
+    return LanguageModel(ngram, TOKEN_LM, EMPTY_LEXICON, token_words)

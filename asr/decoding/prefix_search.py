@@ -1,0 +1,367 @@
+"""The compiled part of prefix beam search: CTC prefix probabilities times a language model.
+
+Prefixes are nodes of a tree that grows as the search goes. What a prefix earns beside its acoustics
+(language model, bonuses, hot words) depends on the prefix alone, so it is computed once, when the
+node is made. Acoustic probabilities are kept in linear domain, scaled to 1 at each frame: the inner
+loop multiplies where others add logarithms.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.decoding.lexicon import find_token
+from asr.decoding.ngram import advance
+
+NO_LM, WORD_LM, TOKEN_LM = 0, 1, 2
+PLAIN, SEPARATOR, WORD_START = 0, 1, 2
+_OFF_LEXICON = -1
+_INTEGERS = ("mode", "blank_id", "begin_state", "end_id", "unknown_id", "beam_size")
+_WEIGHTS = ("token_min_logp", "beam_threshold", "lm_weight", "word_bonus", "unknown_penalty")
+PARAMETERS = np.dtype([(n, "<i8") for n in _INTEGERS] + [(n, "<f8") for n in _WEIGHTS])
+TOKEN = np.dtype([("kind", "<i4"), ("word", "<i4")])
+_TREE_LINKS = ("parent", "token", "child", "sibling", "slot")
+_TREE_STATES = ("lexicon", "lm", "hot", "end_lm", "end_hot", "end_known")
+_TREE_EARNINGS = ("kept", "extra", "end_kept")
+PREFIX = np.dtype(
+    [(n, "<i4") for n in (*_TREE_LINKS, *_TREE_STATES)] + [(n, "<f8") for n in _TREE_EARNINGS],
+    align=True,
+)
+
+
+class Setup(NamedTuple):
+    """Everything that stays the same from utterance to utterance.
+
+    Few arrays of records and no nested tuples: numba compiles this several times faster.
+
+    Attributes:
+        parameters: (1,) PARAMETERS; an infinite unknown_penalty closes the vocabulary.
+        tokens: (V,) TOKEN: PLAIN, SEPARATOR or WORD_START, and the language model's id (TOKEN_LM).
+        nodes, contexts: the n-gram model.
+        lexicon: the words that can be written (WORD_LM).
+        hot_next, hot_states: the hot words.
+    """
+
+    parameters: NDArray[np.void]
+    tokens: NDArray[np.void]
+    nodes: NDArray[np.void]
+    contexts: NDArray[np.void]
+    lexicon: NDArray[np.void]
+    hot_next: NDArray[np.int32]
+    hot_states: NDArray[np.void]
+
+
+# A row of the tree is a prefix: its links, its states in lexicon, language model and hot words, and
+# what it earned: `kept` for good, `extra` with look-ahead and loans; end_*: after a word boundary.
+
+
+@numba.njit(nogil=True, cache=True)
+def _look_ahead(setup, lexicon_node, hot):  # type: ignore[no-untyped-def]
+    """What a prefix may still hope for: its best word and its lent hot-word share."""
+    extra = setup.hot_states[hot].loan
+    options = setup.parameters[0]
+    if options.mode == WORD_LM:
+        if lexicon_node == _OFF_LEXICON:
+            unknown = setup.nodes[1 + options.unknown_id].log_prob
+            extra += options.lm_weight * unknown + options.word_bonus - options.unknown_penalty
+        else:
+            extra += options.lm_weight * setup.lexicon[lexicon_node].best_log_prob
+            if lexicon_node > 0:
+                extra += options.word_bonus
+    return extra
+
+
+@numba.njit(nogil=True, cache=True)
+def _end_word(setup, tree, node):  # type: ignore[no-untyped-def]
+    """End the word that `node` spells; the result is kept with the node."""
+    prefix = tree[node]
+    if prefix.end_known:
+        return
+    options = setup.parameters[0]
+    kept, lm_state = prefix.kept, prefix.lm
+    if options.mode == WORD_LM and prefix.lexicon != 0:
+        word = np.int64(-1)
+        if prefix.lexicon > 0:
+            word = np.int64(setup.lexicon[prefix.lexicon].word)
+        if word < 0:
+            word = options.unknown_id
+            kept -= options.unknown_penalty
+        score, lm_state = advance(setup.nodes, setup.contexts, lm_state, word)
+        kept += options.lm_weight * score + options.word_bonus
+    hot = setup.hot_next[prefix.hot, -1]
+    prefix.end_known = 1
+    prefix.end_lm = lm_state
+    prefix.end_hot = hot
+    prefix.end_kept = kept + setup.hot_states[hot].gain
+
+
+@numba.njit(nogil=True, cache=True)
+def _extend(setup, tree, node, token):  # type: ignore[no-untyped-def]
+    """What `node` + `token` would be: (lexicon node, LM state, hot state, kept, extra)."""
+    options, prefix, kind = setup.parameters[0], tree[node], setup.tokens[token].kind
+    lexicon_node, lm_state, hot = np.int64(prefix.lexicon), prefix.lm, prefix.hot
+    kept = prefix.kept
+    if kind != PLAIN:
+        _end_word(setup, tree, node)
+        lexicon_node, lm_state, hot = np.int64(0), prefix.end_lm, prefix.end_hot
+        kept = prefix.end_kept
+    if kind != SEPARATOR:
+        if options.mode == WORD_LM and lexicon_node >= 0:
+            lexicon_node = np.int64(find_token(setup.lexicon, lexicon_node, token))
+        hot = setup.hot_next[hot, min(token, setup.hot_next.shape[1] - 1)]
+    if options.mode == TOKEN_LM:
+        word = setup.tokens[token].word
+        score, lm_state = advance(setup.nodes, setup.contexts, lm_state, np.int64(word))
+        kept += options.lm_weight * score + options.word_bonus
+    return lexicon_node, lm_state, hot, kept, kept + _look_ahead(setup, lexicon_node, hot)
+
+
+@numba.njit(nogil=True, cache=True)
+def _is_misspelled(setup, tree, node, token):  # type: ignore[no-untyped-def]
+    """Whether `token` after `node` leaves the lexicon."""
+    lexicon_node, kind = np.int64(tree[node].lexicon), setup.tokens[token].kind
+    if kind != PLAIN:
+        if lexicon_node != 0 and setup.lexicon[lexicon_node].word < 0:
+            return True
+        lexicon_node = np.int64(0)
+    return kind != SEPARATOR and find_token(setup.lexicon, lexicon_node, token) < 0
+
+
+@numba.njit(nogil=True, cache=True)
+def _write_root(setup, tree):  # type: ignore[no-untyped-def]
+    """The empty prefix, as if after a word boundary."""
+    hot = setup.hot_next[0, -1]
+    root = tree[0]
+    root.parent, root.token, root.child, root.sibling, root.slot = -1, -1, -1, -1, 0
+    root.lexicon, root.lm, root.hot, root.end_known = 0, setup.parameters[0].begin_state, hot, 0
+    root.kept = 0.0
+    root.extra = _look_ahead(setup, 0, hot)
+
+
+@numba.njit(nogil=True, cache=True)
+def _write_child(setup, tree, node, parent, token):  # type: ignore[no-untyped-def]
+    """Write the prefix `parent` + `token` to row `node` of the tree."""
+    lexicon_node, lm_state, hot, kept, extra = _extend(setup, tree, parent, token)
+    child = tree[node]
+    child.parent, child.token, child.child, child.slot = parent, token, -1, -1
+    child.sibling = tree[parent].child
+    tree[parent].child = node
+    child.lexicon, child.lm, child.hot, child.end_known = lexicon_node, lm_state, hot, 0
+    child.kept, child.extra = kept, extra
+
+
+@numba.njit(nogil=True, cache=True)
+def _likely_tokens(setup, log_probs, tokens):  # type: ignore[no-untyped-def]
+    """Fill `tokens` with those that may extend a prefix in this frame; their number."""
+    options = setup.parameters[0]
+    count = 0
+    for token in range(len(log_probs)):
+        if token != options.blank_id and log_probs[token] >= options.token_min_logp:
+            tokens[count] = token
+            count += 1
+    return count
+
+
+@numba.njit(nogil=True, cache=True)
+def _stay(setup, tree, beam, masses, log_probs, probs, found, scores):  # type: ignore[no-untyped-def]
+    """Prefixes that stay as they are: blank, a repeat, or reached anew from their parent."""
+    options = setup.parameters[0]
+    for slot in range(len(beam)):
+        prefix = tree[beam[slot]]
+        token = prefix.token
+        ends_blank = (masses[slot, 0] + masses[slot, 1]) * probs[options.blank_id]
+        ends_token = 0.0
+        if token >= 0:
+            ends_token = masses[slot, 1] * probs[token]
+            parent = tree[prefix.parent]
+            source = parent.slot
+            if source >= 0 and log_probs[token] >= options.token_min_logp:
+                mass = masses[source, 0]
+                if parent.token != token:
+                    mass += masses[source, 1]
+                ends_token += mass * probs[token]
+        found[slot, 0], found[slot, 1] = ends_blank, ends_token
+        mass = ends_blank + ends_token
+        scores[slot] = np.log(mass) + prefix.extra if mass > 0.0 else -np.inf
+
+
+@numba.njit(nogil=True, cache=True)
+def _grow(setup, tree, beam, masses, log_probs, probs, tokens, found, scores, made):  # type: ignore[no-untyped-def]
+    """Prefixes that grow by one of `tokens`; fills found, scores and made. The number of candidates."""
+    options = setup.parameters[0]
+    closed = options.mode == WORD_LM and np.isinf(options.unknown_penalty)
+    count = len(beam)
+    best = scores[:count].max()
+    for slot in range(len(beam)):
+        node = beam[slot]
+        total = masses[slot, 0] + masses[slot, 1]
+        for token in tokens:
+            mass = masses[slot, 0] if token == tree[node].token else total
+            child = tree[node].child
+            while child >= 0 and tree[child].token != token:
+                child = tree[child].sibling
+            if mass <= 0.0 or (child >= 0 and tree[child].slot >= 0):
+                continue
+            if child >= 0:
+                extra = tree[child].extra
+            elif closed and _is_misspelled(setup, tree, node, token):
+                continue
+            else:
+                extra = _extend(setup, tree, node, token)[4]
+            score = np.log(mass) + log_probs[token] + extra
+            if score < best - options.beam_threshold or score == -np.inf:
+                continue
+            best = max(best, score)
+            found[count, 0], found[count, 1], scores[count] = 0.0, mass * probs[token], score
+            made[count, 0], made[count, 1], made[count, 2] = node, token, child
+            count += 1
+    return count
+
+
+@numba.njit(nogil=True, cache=True)
+def _nth_largest(values, rank):  # type: ignore[no-untyped-def]
+    """The `rank`-th largest value, from 1 (Hoare's selection); `values` is reordered."""
+    first, last, target = 0, len(values) - 1, rank - 1
+    while first < last:
+        pivot = values[(first + last) >> 1]
+        left, right = first, last
+        while left <= right:
+            while values[left] > pivot:
+                left += 1
+            while values[right] < pivot:
+                right -= 1
+            if left <= right:
+                values[left], values[right] = values[right], values[left]
+                left += 1
+                right -= 1
+        if target <= right:
+            last = right
+        elif target >= left:
+            first = left
+        else:
+            break
+    return values[target]
+
+
+@numba.njit(nogil=True, cache=True)
+def _select(setup, scores, chosen):  # type: ignore[no-untyped-def]
+    """Positions of the best `beam_size` scores within the threshold, in order; their number."""
+    options = setup.parameters[0]
+    floor = scores.max() - options.beam_threshold
+    if len(scores) > options.beam_size:
+        floor = max(floor, _nth_largest(scores.copy(), options.beam_size))
+    ties = options.beam_size
+    for position in range(len(scores)):
+        ties -= scores[position] > floor
+    count = 0
+    for position in range(len(scores)):
+        score = scores[position]
+        if score > floor or (score == floor and ties > 0):
+            ties -= score == floor
+            chosen[count] = position
+            count += 1
+    return count
+
+
+@numba.njit(nogil=True, cache=True)
+def _keep(setup, tree, beam, size, masses, found, made, chosen, num_nodes):  # type: ignore[no-untyped-def]
+    """Turn the chosen candidates into the next beam, its masses scaled to a largest of 1.
+
+    Returns:
+        (number of nodes, ln of the scale).
+    """
+    for slot in range(size):
+        tree[beam[slot]].slot = -1
+    largest = 0.0
+    for slot in range(len(chosen)):  # chosen is in order, so beam[position] is not overwritten yet
+        position = chosen[slot]
+        if position < size:
+            node = beam[position]
+        else:
+            node = made[position, 2]
+            if node < 0:
+                node = num_nodes
+                _write_child(setup, tree, node, made[position, 0], made[position, 1])
+                num_nodes += 1
+        beam[slot] = node
+        tree[node].slot = slot
+        masses[slot, 0], masses[slot, 1] = found[position, 0], found[position, 1]
+        largest = max(largest, masses[slot, 0] + masses[slot, 1])
+    for slot in range(len(chosen)):
+        masses[slot, 0] /= largest
+        masses[slot, 1] /= largest
+    return num_nodes, np.log(largest)
+
+
+@numba.njit(nogil=True, cache=True)
+def _finish(setup, tree, beam, masses, offset, endings):  # type: ignore[no-untyped-def]
+    """End every surviving prefix: fill endings (K, 2) with score and 1.0 where it is complete.
+
+    A prefix is incomplete when the vocabulary is closed and its last word is not in it.
+    """
+    options = setup.parameters[0]
+    for slot in range(len(beam)):
+        node = beam[slot]
+        _end_word(setup, tree, node)
+        kept, state = tree[node].end_kept, tree[node].end_lm
+        endings[slot, 1] = 1.0
+        if kept == -np.inf:
+            endings[slot, 1] = 0.0
+            kept = tree[node].kept
+        if options.mode != NO_LM:
+            end = advance(setup.nodes, setup.contexts, state, options.end_id)[0]
+            kept += options.lm_weight * end
+        endings[slot, 0] = np.log(masses[slot, 0] + masses[slot, 1]) + offset + kept
+
+
+@numba.njit(nogil=True, cache=True)
+def search(setup, log_probs, probs, tree):  # type: ignore[no-untyped-def]
+    """Prefix beam search over one utterance.
+
+    Args:
+        setup: the decoder.
+        log_probs: (T, V) float32, finite.
+        probs: (T, V) float64, their exponentials.
+        tree: (1 + T * beam_size,) PREFIX, filled.
+
+    Returns:
+        (beam (K,) the node of each surviving prefix, endings (K, 2) score and completeness).
+    """
+    num_frames, vocab_size = log_probs.shape
+    beam_size = setup.parameters[0].beam_size
+    candidates = beam_size * (vocab_size + 1)
+    _write_root(setup, tree)
+    beam, size, num_nodes, offset = np.zeros(beam_size, np.int32), 1, 1, 0.0
+    masses, found = np.zeros((beam_size, 2)), np.empty((candidates, 2))
+    masses[0, 0] = 1.0
+    scores, made = np.empty(candidates), np.empty((candidates, 3), np.int32)
+    chosen, tokens = np.empty(beam_size, np.int32), np.empty(vocab_size, np.int32)
+    for frame in range(num_frames):
+        row, linear = log_probs[frame], probs[frame]
+        likely = tokens[: _likely_tokens(setup, row, tokens)]
+        _stay(setup, tree, beam[:size], masses, row, linear, found, scores)
+        count = _grow(setup, tree, beam[:size], masses, row, linear, likely, found, scores, made)
+        kept = chosen[: _select(setup, scores[:count], chosen)]
+        num_nodes, scale = _keep(setup, tree, beam, size, masses, found, made, kept, num_nodes)
+        size = len(kept)
+        offset += scale
+    endings = np.empty((size, 2))
+    _finish(setup, tree, beam[:size], masses, offset, endings)
+    return beam[:size], endings
+
+
+@numba.njit(nogil=True, cache=True)
+def spell(tree, node):  # type: ignore[no-untyped-def]
+    """Token ids of the prefix `node`, (U,) int32."""
+    length, current = 0, node
+    while tree[current].parent >= 0:
+        length += 1
+        current = tree[current].parent
+    token_ids = np.empty(length, np.int32)
+    while length:
+        length -= 1
+        token_ids[length] = tree[node].token
+        node = tree[node].parent
+    return token_ids

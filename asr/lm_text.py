@@ -1,0 +1,124 @@
+"""Text files -> sentences of word ids, for language models."""
+
+import json
+import zlib
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from lzma import LZMAError
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.decoding.arpa import open_bytes
+from asr.decoding.ngram import BEGIN, END, UNKNOWN
+from asr.errors import AsrError
+from asr.text import DEFAULT_NORMALIZER, get_normalizer
+
+Progress = Callable[[int], None]
+UNKNOWN_ID, BEGIN_ID, END_ID = 0, 1, 2
+_SPECIAL = (UNKNOWN, BEGIN, END)
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """Where sentences come from, one a line.
+
+    Attributes:
+        paths: text files, also .gz and .xz; of manifests (.jsonl) the "text" is read.
+        normalizer: name of the text normaliser.
+        skip_fields: fields to drop at the beginning of each line (1 for "ID TEXT").
+    """
+
+    paths: tuple[Path, ...]
+    normalizer: str = DEFAULT_NORMALIZER
+    skip_fields: int = 0
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Text as word ids: <s> w w w </s> <s> w w </s> ...; `words[i]` is the word with id i."""
+
+    words: tuple[str, ...]
+    tokens: NDArray[np.int32]
+
+    @property
+    def num_sentences(self) -> int:
+        """Number of sentences."""
+        return int((self.tokens == END_ID).sum())
+
+
+def read_sentences(source: TextSource, progress: Progress | None = None) -> Iterator[list[str]]:
+    """Words of each line that has some. `progress` is told the number of lines so far.
+
+    Raises:
+        AsrError: a file that cannot be read, is cut off, or is not UTF-8; the message has the line.
+    """
+    normalizer = get_normalizer(source.normalizer)
+    total = 0
+    for path in source.paths:
+        for line in _read_lines(path):
+            total += 1
+            if progress and total % 10_000 == 0:
+                progress(total)
+            if source.skip_fields:
+                line = (line.split(maxsplit=source.skip_fields) + [""] * 99)[source.skip_fields]
+            if words := normalizer(line).split():
+                yield words
+
+
+def _read_lines(path: Path) -> Iterator[str]:
+    number = 0
+    try:
+        with open_bytes(path) as file:
+            for number, raw in enumerate(file, start=1):
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                yield json.loads(line)["text"] if ".jsonl" in path.suffixes else line
+    except UnicodeDecodeError:
+        raise AsrError(f"{path}, line {number}: not UTF-8; convert the file (iconv)") from None
+    except (json.JSONDecodeError, KeyError, TypeError):
+        raise AsrError(f"{path}, line {number}: no manifest entry with a text") from None
+    except (OSError, EOFError, LZMAError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise AsrError(f"cannot read {path} after line {number}: {reason}") from None
+
+
+def number_words(sentences: Iterable[Sequence[str]], max_words: int | None = None) -> Corpus:
+    """Give ids to words, in order of first appearance.
+
+    Args:
+        sentences: words of each sentence.
+        max_words: keep this many words, the most frequent; the others become <unk>.
+
+    Raises:
+        AsrError: there are no sentences.
+    """
+    ids: dict[str, int] = {word: word_id for word_id, word in enumerate(_SPECIAL)}
+    stream = array("i")
+    for words in sentences:
+        stream.append(BEGIN_ID)
+        for word in words:
+            word_id = ids.get(word)
+            if word_id is None:
+                word_id = ids[word] = len(ids)
+            stream.append(word_id)
+        stream.append(END_ID)
+    if not stream:
+        raise AsrError("the text has no words in it")
+    tokens = np.frombuffer(stream, np.int32)
+    names = tuple(ids)
+    if max_words is None or len(names) - len(_SPECIAL) <= max_words:
+        return Corpus(names, tokens)
+    counts = np.bincount(tokens, minlength=len(names))
+    counts[: len(_SPECIAL)] = counts.max() + 1
+    kept = np.sort(np.argsort(-counts, kind="stable")[: max_words + len(_SPECIAL)])
+    renumbered = np.full(len(names), UNKNOWN_ID, np.int32)
+    renumbered[kept] = np.arange(len(kept))
+    return Corpus(tuple(names[word_id] for word_id in kept), renumbered[tokens])
+
+
+def count_unknown(sentences: Iterable[Sequence[str]], known: frozenset[str]) -> Counter[str]:
+    """How often each word outside `known` occurs."""
+    return Counter(word for words in sentences for word in words if word not in known)

@@ -1,0 +1,68 @@
+"""`asr lm train` and `asr lm info`."""
+
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from asr.cli.lm import register
+from asr.decoding.arpa import load_ngram
+from asr.errors import AsrError, UsageError
+
+TEXT = "The cat sat. The dog sat!\nA cat and a dog; 2 cats\n" * 3
+
+
+def run(*arguments: object) -> str:
+    app = typer.Typer(pretty_exceptions_enable=False)
+    register(app)
+    result = CliRunner().invoke(app, ["lm", *map(str, arguments)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_train_then_info(tmp_path: Path) -> None:
+    text, out = tmp_path / "t.txt", tmp_path / "lm"
+    text.write_text(TEXT)
+    printed = run("train", text, "--order", 2, "-o", out)
+    assert f"{out / 'lm.ngram'}" in printed
+    assert "11 1-grams" in printed  # the cat sat dog a and two cats; <unk> <s> </s>
+    assert sorted(path.name for path in out.iterdir()) == ["lm.arpa", "lm.ngram"]
+    sentence = "the cat and two dogs"
+    compiled, arpa = load_ngram(out / "lm.ngram"), load_ngram(out / "lm.arpa")
+    assert compiled.score(sentence) == pytest.approx(arpa.score(sentence), abs=1e-5)
+    heard = tmp_path / "heard.txt"
+    heard.write_text("The cat and two dogs.\n")
+    lines = dict(line.split(maxsplit=1) for line in run("info", out, heard).splitlines())
+    assert lines["order"] == "2"
+    assert lines["unknown"] == "1 words, 20.00 %"
+    expected = 2.718281828 ** (-compiled.score(sentence) / 6)
+    assert float(lines["perplexity"].split()[0]) == pytest.approx(expected, abs=0.01)
+
+
+def test_options_reach_the_model(tmp_path: Path) -> None:
+    text, out = tmp_path / "t.txt", tmp_path / "lm"
+    text.write_text("".join(f"id{i} {line}\n" for i, line in enumerate(TEXT.splitlines())))
+    options = ("--vocab-size", 2, "--skip-fields", 1, "--normalizer", "none", "--no-arpa")
+    run("train", text, "-o", out, "--prune", "0 0 99", *options)
+    model = load_ngram(out)
+    assert len(model.words) == 5
+    assert "id0" not in model.words
+    assert model.counts[2] == 0
+    assert not (out / "lm.arpa").exists()
+
+
+def test_mistakes_are_explained(tmp_path: Path) -> None:
+    text = tmp_path / "t.txt"
+    text.write_text(TEXT)
+    with pytest.raises(UsageError, match="'0 0 1'"):
+        run("train", text, "--prune", "many")
+    with pytest.raises(UsageError, match="order must be"):
+        run("train", text, "--order", 9)
+    with pytest.raises(UsageError, match="normaliser"):
+        run("train", text, "--normalizer", "nope", "-o", tmp_path / "lm")
+    with pytest.raises(AsrError, match="No such file"):
+        run("train", tmp_path / "absent.txt", "-o", tmp_path / "lm")
+    assert not (tmp_path / "lm").exists()
