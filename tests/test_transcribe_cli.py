@@ -318,3 +318,51 @@ def test_a_reader_that_leaves_is_no_error(tmp_path, many):
     error = process.stderr.read()
     process.stderr.close()
     assert (process.wait(), error) == (0, "")
+
+
+# --- with the real recognizer ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def bundle(tiny_bundle, tmp_path):
+    from asr.bundle import save_bundle
+
+    return save_bundle(tiny_bundle, tmp_path / "bundle")
+
+
+def test_the_command_and_python_give_the_same_transcript(bundle, audio, capfd):
+    from asr.batch import transcribe_files
+    from asr.cli import main
+    from asr.transcribe import load_model
+
+    with pytest.raises(SystemExit) as left:
+        main(["transcribe", "in", "--model", str(bundle), "-f", "jsonl"])
+    assert left.value.code == 0
+    printed = [json.loads(line)["text"] for line in capfd.readouterr().out.splitlines()]
+    model = load_model(bundle)
+    paths = ["in/one.wav", "in/sub/three.mp3", "in/two.flac"]
+    assert printed == [model.transcribe(path).text for path in paths]
+    results = list(transcribe_files(model, ["in"]))
+    assert [result.transcript.text for result in results] == printed
+    assert any(printed)
+
+
+@pytest.mark.parametrize("num_samples", [1, 160, 399, 400, 1600])
+def test_recordings_of_a_few_samples(bundle, tmp_path, num_samples):
+    from asr.batch import transcribe_files
+    from asr.transcribe import load_model
+
+    noise = np.random.default_rng(0).normal(0, 0.1, num_samples)
+    soundfile.write(tmp_path / "a.wav", noise, RATE)
+    (result,) = transcribe_files(load_model(bundle), [tmp_path / "a.wav"])
+    assert result.status in ("ok", "empty"), result.reason
+    assert result.transcript.duration_s == num_samples / RATE
+
+
+def test_a_model_that_is_not_there_is_status_3(audio, capfd):
+    from asr.cli import main
+
+    with pytest.raises(SystemExit) as left:
+        main(["transcribe", "in", "--model", "nowhere"])
+    assert left.value.code == 3
+    assert "no model at nowhere" in capfd.readouterr().err
