@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -204,3 +205,12 @@ def test_audio_is_linked_relative_to_the_page(result: CorpusScore, tmp_path: Pat
 
 def test_percent() -> None:
     assert (percent(0.12345), percent(None), percent(1.5, 0)) == ("12.35 %", "–", "150 %")
+
+
+def test_reports_import_neither_torch_nor_matplotlib() -> None:
+    code = (
+        "import sys, asr.report, asr.compare_text, asr.score_files;"
+        "print(*sorted({'torch', 'librosa', 'matplotlib', 'scipy'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -2,12 +2,14 @@
 
 import random
 import time
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from browser import Browser, find_chromium
 
+from asr.breakdown import analyse
 from asr.facts import ReportFacts, UtteranceFacts
 from asr.report import write_report
 from asr.report_page import encode_alignment, json_block, script_hash
@@ -128,7 +130,7 @@ def test_a_confusion_opens_its_utterances(browser: Browser, page: Path) -> None:
 def test_20000_utterances_stay_quick(browser: Browser, tmp_path: Path) -> None:
     """Sorting and filtering answer within half a second, and the page holds 50 rows at a time."""
     result = _large_score()
-    browser.open(write_report(result, tmp_path).html)
+    browser.open(write_report(result, tmp_path, analysis=analyse(result, samples=100)).html)
     spent = browser.run(
         "(() => {const start = performance.now();"
         "document.querySelector('th[data-column=id] button').click();"
@@ -139,6 +141,32 @@ def test_20000_utterances_stay_quick(browser: Browser, tmp_path: Path) -> None:
     )
     assert spent < 500
     assert len(_ids(browser)) == 50
+    assert browser.errors == []
+
+
+def test_a_phone_shows_it_without_scrolling_sideways(
+    browser: Browser, page: Path, tmp_path: Path
+) -> None:
+    browser.open(page)
+    browser.screenshot(tmp_path / "phone.png", 390, 844)
+    assert browser.run("document.documentElement.scrollWidth") <= 390
+    assert (tmp_path / "phone.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_audio_next_to_the_page_is_played(browser: Browser, tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "u.wav"), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(bytes(16_000))
+    facts = ReportFacts(utterances={"u": UtteranceFacts(1.0, tmp_path / "u.wav")})
+    browser.open(
+        write_report(score({"u": "a"}, {"u": "b"}), tmp_path / "r", facts=facts).html, "#u=u"
+    )
+    browser.run("document.querySelector('audio').load()")
+    deadline = time.monotonic() + 20
+    while not (seconds := browser.run("document.querySelector('audio').duration")):
+        assert time.monotonic() < deadline, browser.errors
+        time.sleep(0.1)
+    assert seconds == 1
     assert browser.errors == []
 
 

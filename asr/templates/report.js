@@ -176,6 +176,9 @@
   byId("next").addEventListener("click", () => { state.page += 1; draw(); });
   byId("clear").addEventListener("click", () => { state.confusion = null; update(); byId("filter").focus(); });
   addEventListener("hashchange", followHash);
+  addEventListener("beforeprint", () => {
+    for (const part of document.querySelectorAll("details")) part.open = true;
+  });
   addEventListener("keydown", (event) => {
     const typing = /^(INPUT|SELECT|TEXTAREA|AUDIO)$/.test(event.target.tagName);
     if (event.key === "/" && !typing) { event.preventDefault(); byId("filter").focus(); return; }
