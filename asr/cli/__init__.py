@@ -7,12 +7,14 @@ Exit status: 0 all good, 1 some inputs failed, 2 wrong usage, 3 nothing could be
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from asr import __version__
-from asr.cli import evaluate, info, prepare, train, transcribe
+from asr.cli import evaluate, info, lm, prepare, score, train, transcribe
 from asr.errors import AsrError
+
+# BadParameter < UsageError < ClickException. Some versions of typer bring click as a private copy.
+_ClickException: type[Exception] = typer.BadParameter.mro()[2]
 
 app = typer.Typer(
     help="From audio and transcripts to a compact LSTM-CTC recognizer, a WER report that people "
@@ -36,7 +38,7 @@ def _options(
         raise typer.Exit
 
 
-for group in (prepare, train, transcribe, evaluate, info):
+for group in (prepare, train, transcribe, evaluate, score, lm, info):
     group.register(app)
 
 
@@ -49,15 +51,12 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str]) -> int:
     try:
         status = app(arguments, prog_name="asr", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return 2
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         print("asr: interrupted", file=sys.stderr)
         return 130
+    except _ClickException as error:
+        error.show()  # type: ignore[attr-defined]
+        return 2
     except AsrError as error:
         if "--debug" in arguments:
             raise

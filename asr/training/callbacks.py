@@ -69,6 +69,15 @@ class Throughput(Callback):
         )
 
 
+class ValidateLastEpoch(Callback):
+    """Validates after the last epoch also where its number is no multiple of the interval."""
+
+    def on_train_epoch_start(self, trainer: Any, module: lightning.LightningModule) -> None:
+        """In the last epoch, validate every epoch."""
+        if trainer.current_epoch + 1 == trainer.max_epochs:
+            trainer.check_val_every_n_epoch = 1
+
+
 class EpochLine(Callback):
     """Prints one line for each epoch to stderr; it stays when the progress bar has gone."""
 

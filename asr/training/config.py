@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
@@ -190,38 +191,41 @@ def load_config(overrides: Sequence[str]) -> RunConfig:
     malformed = [value for value in rest if "=" not in value and not value.startswith("~")]
     if malformed:
         raise UsageError(f"{malformed[0]!r} is no override; write key=value")
-    folder, name = _find_recipe(recipes[0])
-    return _compose(folder, name, recipes[0], rest)
+    return _compose(_find_recipe(recipes[0]), recipes[0], rest)
 
 
-def _find_recipe(recipe: str) -> tuple[Path, str]:
-    """(the folder that is Hydra's search path, the recipe's name below its recipes/ group)."""
+def _find_recipe(recipe: str) -> Path:
+    """The file of a recipe by its name or path."""
     if recipe.endswith((".yaml", ".yml")):
         path = Path(recipe)
         if not path.is_file():
             raise UsageError(f"no recipe file {recipe}. {_recipes_there_are()}")
-        return path.resolve().parent, path.stem
+        return path
     if recipe not in list_recipes():
         close = difflib.get_close_matches(recipe, list_recipes(), n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise UsageError(f"no recipe is called {recipe!r}.{hint} {_recipes_there_are()}")
-    return config_root() / "recipes", recipe
+    return config_root() / "recipes" / f"{recipe}.yaml"
 
 
 def _recipes_there_are() -> str:
     return f"Recipes: {', '.join(list_recipes())}; or the path of a .yaml file"
 
 
-def _compose(folder: Path, name: str, recipe: str, overrides: Sequence[str]) -> RunConfig:
-    ConfigStore.instance().store(name="run_schema", node=_schema())
+def _compose(path: Path, recipe: str, overrides: Sequence[str]) -> RunConfig:
+    store = ConfigStore.instance()
     GlobalHydra.instance().clear()
-    arguments = [f"hydra.searchpath=[file://{folder}]", *overrides]
     try:
+        store.store(name="run_schema", node=_schema())
+        settings = OmegaConf.load(path)
+        store.store(group="recipe", name="chosen", node=settings, package="_global_")
         with initialize_config_dir(str(config_root() / "conf"), version_base="1.3"):
-            composed = compose("train", overrides=[f"+{_as_default(name)}", *arguments])
+            composed = compose("train", overrides=["+recipe=chosen", *overrides])
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(_explain(error)) from None
-    composed.recipe_name = Path(recipe).stem if recipe.endswith((".yaml", ".yml")) else recipe
+    composed.recipe_name = path.stem if recipe == str(path) else recipe
     return to_run_config(composed)
 
 

@@ -1,6 +1,7 @@
 """`asr train`: recipe -> manifests -> checkpoints -> bundle -> WER report, in one command."""
 
 import logging
+import pickle
 import sys
 import warnings
 from collections.abc import Sequence
@@ -20,10 +21,11 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from asr.bundle import Bundle, Training, save_bundle
 from asr.corpora.librispeech import prepare_librispeech
+from asr.corpora.synthetic import prepare_synthetic
 from asr.errors import AsrError, UsageError
 from asr.evaluate import Evaluation, evaluate
 from asr.model import AcousticModel, ModelConfig
-from asr.training.callbacks import EpochLine, Throughput
+from asr.training.callbacks import EpochLine, Throughput, ValidateLastEpoch
 from asr.training.config import DataConfig, RunConfig, load_config, to_yaml
 from asr.training.datamodule import Manifests, SpeechDataModule
 from asr.training.lit_module import AsrLitModule, position_of
@@ -58,21 +60,23 @@ def run(config: RunConfig) -> TrainedModel:
     """Prepare the data, train (or go on), write the bundle of the best checkpoint, evaluate it."""
     _quieten_lightning()
     run_dir = Path(config.run_dir)
-    last = _open_run(run_dir, config)
+    _check_run_dir(run_dir, config)
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-    manifests = {split: prepare(config.data, split) for split in ("train", "dev", "test")}
+    manifests = prepare(config.data)
     module, data = _build(config, manifests)
-    _report_left_out(data, run_dir)
+    _start_run_dir(run_dir, config, data)
     trainer = lightning_trainer(config, run_dir)
-    if last is not None:
-        epoch, batches_done = position_of(torch.load(last, map_location="cpu", weights_only=True))
-        data.resume_at(epoch, batches_done)
-        _say(f"resuming {last}: epoch {epoch + 1}, {batches_done} batches done")
-    trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
-    if trainer.interrupted:
-        raise AsrError(f"interrupted; go on with the same command and resume=true ({run_dir})")
+    checkpoint = _checkpoint_to_resume(run_dir) if config.resume else None
+    if checkpoint is not None:
+        data.resume_at(*checkpoint.position)
+        _say(
+            f"resuming {checkpoint.path}: epoch {checkpoint.position[0] + 1}, "
+            f"{checkpoint.position[1]} batches done"
+        )
+    path = checkpoint.path if checkpoint is not None else None
+    trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
     return _finish(config, run_dir, trainer, module, data, manifests)
 
 
@@ -99,62 +103,83 @@ def _build(
     return module, data
 
 
-def prepare(data: DataConfig, split: str) -> tuple[Path, ...]:
-    """Manifests of a split ("train", "dev", "test"), made from the corpus where they are missing."""
-    names: list[str] = getattr(data, split)
-    if not names:
-        raise UsageError(f"data.{split} is empty: name subsets or manifests")
+def prepare(data: DataConfig) -> dict[str, tuple[Path, ...]]:
+    """Manifests of the splits "train", "dev" and "test"; those of a corpus are made where missing."""
+    names: dict[str, list[str]] = {"train": data.train, "dev": data.dev, "test": data.test}
+    for split, chosen in names.items():
+        if not chosen:
+            raise UsageError(f"data.{split} is empty: name subsets or manifests")
     if data.corpus == "manifests":
-        return tuple(Path(name) for name in names)
+        return {split: tuple(map(Path, chosen)) for split, chosen in names.items()}
     folder = Path(data.manifest_dir)
-    paths = tuple(folder / f"{name}.jsonl" for name in names)
-    missing = [name for name, path in zip(names, paths, strict=True) if not path.is_file()]
-    if missing and data.corpus == "librispeech":
-        for subset in prepare_librispeech(data.data_dir, missing, folder):
+    if data.corpus == "librispeech":
+        subsets = sorted({name for chosen in names.values() for name in chosen})
+        missing = [name for name in subsets if not (folder / f"{name}.jsonl").is_file()]
+        for subset in prepare_librispeech(data.data_dir, missing, folder) if missing else []:
             _say(
                 f"prepared {subset.manifest}: {subset.num_utterances} utterances, "
                 f"{subset.duration_s / 3600:.2f} h, {len(subset.problems)} problems"
             )
-    elif missing and data.corpus == "synthetic":
-        from asr.corpora.synthetic import prepare_synthetic
-
+    elif data.corpus == "synthetic":
         sizes = data.sizes
-        prepare_synthetic(folder, train=sizes.train, dev=sizes.dev, test=sizes.test)
-    elif missing:
+        corpus = prepare_synthetic(folder, train=sizes.train, dev=sizes.dev, test=sizes.test)
+        _say(f"{'found' if corpus.reused else 'spoke'} the synthetic corpus in {folder}")
+    else:
         raise UsageError(
             f"data.corpus must be librispeech, synthetic or manifests, not {data.corpus!r}"
         )
-    return paths
+    return {
+        split: tuple(folder / f"{name}.jsonl" for name in chosen) for split, chosen in names.items()
+    }
 
 
-def _open_run(run_dir: Path, config: RunConfig) -> Path | None:
-    """Create or reopen the run folder; the checkpoint to go on from, if there is one."""
-    last = run_dir / CHECKPOINT_FOLDER / LAST_CHECKPOINT
+def _check_run_dir(run_dir: Path, config: RunConfig) -> None:
+    """Refuse a run folder that holds another run; nothing is written yet."""
     config_file = run_dir / CONFIG_FILE
-    if config_file.is_file() and not config.resume:
+    if not config_file.is_file():
+        return
+    if not config.resume:
         raise UsageError(
             f"{run_dir} holds a run already: go on with resume=true, or choose another run_dir=..."
         )
-    if config.resume and config_file.is_file():
-        owner = f"recipe_name: {config.recipe_name}\n"
-        if owner not in config_file.read_text("utf-8"):
-            raise UsageError(f"{run_dir} belongs to another recipe than {config.recipe_name}")
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        config_file.write_text(to_yaml(config), "utf-8")
-    except OSError as error:
-        raise AsrError(f"cannot write to run_dir {run_dir}: {error.strerror}") from None
-    if config.resume and not last.is_file():
-        _say(f"nothing to resume in {run_dir}: starting from the beginning")
-    return last if config.resume and last.is_file() else None
+    if f"recipe_name: {config.recipe_name}\n" not in config_file.read_text("utf-8"):
+        raise UsageError(f"{run_dir} belongs to another recipe than {config.recipe_name}")
 
 
-def _report_left_out(data: SpeechDataModule, run_dir: Path) -> None:
+def _start_run_dir(run_dir: Path, config: RunConfig, data: SpeechDataModule) -> None:
+    """Write what is known before training: the configuration and what was left out."""
     lines = []
     for left_out in data.left_out:
         _say(str(left_out))
         lines += [f"{name}\t{left_out.reason}\n" for name in left_out.utterance_ids]
-    (run_dir / "left_out.txt").write_text("".join(lines), "utf-8")
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        (run_dir / CONFIG_FILE).write_text(to_yaml(config), "utf-8")
+        (run_dir / "left_out.txt").write_text("".join(lines), "utf-8")
+    except OSError as error:
+        raise AsrError(f"cannot write to run_dir {run_dir}: {error.strerror}") from None
+
+
+@dataclass(frozen=True)
+class _Checkpoint:
+    """A checkpoint that can be read; position is (epoch, batches done in it)."""
+
+    path: Path
+    position: tuple[int, int]
+
+
+def _checkpoint_to_resume(run_dir: Path) -> _Checkpoint | None:
+    """The newest readable checkpoint; a damaged one is named and passed over."""
+    paths = (run_dir / CHECKPOINT_FOLDER).glob("*.ckpt")
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            return _Checkpoint(path, position_of(checkpoint))
+        except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
+            reason = str(error).splitlines()[0]
+            _say(f"checkpoint {path} is damaged ({reason}): trying the one before it")
+    _say(f"nothing to resume in {run_dir}: starting from the beginning")
+    return None
 
 
 def lightning_trainer(config: RunConfig, run_dir: Path) -> lightning.Trainer:
@@ -196,7 +221,13 @@ def callbacks(config: RunConfig, run_dir: Path) -> list[Callback]:
         every_n_train_steps=config.callbacks.checkpoint_every_steps,
         enable_version_counter=False,
     )
-    chosen: list[Callback] = [best, last, Throughput(config.features.sample_rate), EpochLine()]
+    chosen: list[Callback] = [
+        best,
+        last,
+        ValidateLastEpoch(),
+        Throughput(config.features.sample_rate),
+        EpochLine(),
+    ]
     if config.logger.csv or config.logger.tensorboard:
         chosen.append(LearningRateMonitor("step"))
     if config.callbacks.patience is not None:

@@ -1,0 +1,106 @@
+"""Bundles: exact round trip; every missing or damaged file is named; nothing of theirs is run."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from asr.bundle import Bundle, BundleError, load_bundle, save_bundle
+
+
+@pytest.fixture
+def saved(tiny_bundle: Bundle, tmp_path: Path) -> Path:
+    return save_bundle(tiny_bundle, tmp_path / "model")
+
+
+def test_round_trip(tiny_bundle: Bundle, saved: Path) -> None:
+    loaded = load_bundle(saved)
+    assert loaded.tokenizer == tiny_bundle.tokenizer
+    assert loaded.model.config == tiny_bundle.model.config
+    assert loaded.training == tiny_bundle.training
+    assert not loaded.model.training
+    waveform, length = torch.randn(1, 16_000), torch.tensor([16_000])
+    torch.testing.assert_close(
+        loaded.model(waveform, length).log_probs, tiny_bundle.model(waveform, length).log_probs
+    )
+
+
+def test_it_is_four_plain_files(saved: Path) -> None:
+    names = {"config.json", "tokens.json", "model.safetensors", "README.md"}
+    assert {path.name for path in saved.iterdir()} == names
+    assert not any(b"asr." in path.read_bytes() for path in saved.glob("*.json"))
+
+
+def test_id_follows_the_content(tiny_bundle: Bundle, saved: Path, tmp_path: Path) -> None:
+    same = load_bundle(save_bundle(tiny_bundle, tmp_path / "same")).model_id
+    assert same == load_bundle(saved).model_id
+    with torch.no_grad():
+        tiny_bundle.model.head.linear.bias += 1
+    assert load_bundle(save_bundle(tiny_bundle, tmp_path / "other")).model_id != same
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokens.json", "model.safetensors"])
+def test_a_missing_file_is_named(saved: Path, name: str) -> None:
+    (saved / name).unlink()
+    with pytest.raises(BundleError, match=name):
+        load_bundle(saved)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokens.json", "model.safetensors"])
+def test_a_truncated_file_is_named(saved: Path, name: str) -> None:
+    content = (saved / name).read_bytes()
+    (saved / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(BundleError, match=f"{name}.*damaged"):
+        load_bundle(saved)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("encoder", {"hidden_size": 9}),
+        ("encoder", {"_target_": "os.system"}),
+        ("features", {"kind": "raw"}),
+        ("normalizer", "no-such-normaliser"),
+        ("training", {"epochs": 1, "surprise": 2}),
+        ("format_version", 99),
+    ],
+)
+def test_a_changed_configuration_is_refused(saved: Path, key: str, value: object) -> None:
+    config = json.loads((saved / "config.json").read_text())
+    config[key] = value
+    (saved / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BundleError):
+        load_bundle(saved)
+
+
+def test_no_bundle_at_all(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no model at"):
+        load_bundle(tmp_path / "none")
+    with pytest.raises(BundleError, match=r"config\.json is missing"):
+        load_bundle(tmp_path)
+
+
+def test_saving_replaces_a_bundle_but_nothing_else(tiny_bundle: Bundle, saved: Path) -> None:
+    save_bundle(tiny_bundle, saved)
+    other = saved.parent / "notes"
+    other.mkdir()
+    (other / "diary.txt").write_text("mine")
+    with pytest.raises(BundleError, match="is no bundle"):
+        save_bundle(tiny_bundle, other)
+    assert (other / "diary.txt").read_text() == "mine"
+
+
+def test_a_failed_save_leaves_the_old_bundle(
+    tiny_bundle: Bundle, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("asr.bundle.model_card", no_space)
+    with pytest.raises(OSError, match="no space"):
+        save_bundle(tiny_bundle, saved)
+    load_bundle(saved)
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+    shutil.rmtree(saved)

@@ -1,0 +1,161 @@
+"""The typed schema: misspelt keys fail and suggest, values are checked, every recipe composes."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from asr.bundle import Bundle
+from asr.errors import UsageError
+from asr.model import AcousticModel, ModelConfig
+from asr.tokenizer import CharTokenizer
+from asr.training.config import RunConfig, config_root, list_recipes, load_config, to_yaml
+from asr.training.lit_module import AsrLitModule
+from asr.training.train import callbacks, loggers, lightning_trainer
+
+EXPECTED = {
+    "librispeech/clean-100",
+    "librispeech/clean-460",
+    "librispeech/full-960",
+    "librispeech/mini",
+    "own-data/template",
+    "synthetic/demo",
+}
+
+
+def test_the_recipes_there_are() -> None:
+    assert set(list_recipes()) == EXPECTED
+
+
+@pytest.mark.parametrize("recipe", sorted(EXPECTED))
+def test_a_recipe_composes_and_instantiates(recipe: str, tmp_path: Path) -> None:
+    """Everything a run makes of its configuration, but the data."""
+    config = load_config([f"recipe={recipe}", "trainer.devices=1", "trainer.strategy=auto"])
+    assert config.recipe_name == recipe
+    assert config.run_dir == f"runs/{recipe}"
+    assert config.data.train
+    assert config.data.dev
+    assert config.data.test
+    tokenizer = CharTokenizer.from_texts(["abc"])
+    model = AcousticModel(ModelConfig(tokenizer.vocab_size, config.features, config.encoder))
+    module = AsrLitModule(
+        Bundle(model, tokenizer), [], config.augment, config.optimizer, config.scheduler
+    )
+    trainer = lightning_trainer(config, tmp_path)
+    assert trainer.max_epochs == config.trainer.max_epochs
+    assert len(callbacks(config, tmp_path)) >= 5
+    assert len(loggers(config, tmp_path)) == 2
+    assert module.model.num_parameters > 500_000
+
+
+@pytest.mark.parametrize("recipe", sorted(EXPECTED))
+def test_a_recipe_is_short_and_carries_its_command(recipe: str) -> None:
+    """Only the difference to the defaults, at most 40 lines; the header's command is this recipe."""
+    path = config_root() / "recipes" / f"{recipe}.yaml"
+    lines = path.read_text("utf-8").splitlines()
+    settings = [line for line in lines if line and not line.startswith("#")]
+    assert len(settings) <= 40
+    header = "\n".join(line for line in lines if line.startswith("#"))
+    command = re.search(r"asr train recipe=(\S+)", header)
+    assert command
+    assert command[1] == (recipe if not recipe.startswith("own-data") else "my-recipe.yaml")
+    assert (path.parent / "README.md").is_file()
+
+
+def test_a_recipe_repeats_no_default() -> None:
+    """What a recipe sets differs from the schema, but where a sentence says why."""
+    defaults = yaml.safe_load(to_yaml(RunConfig()))
+    for recipe in EXPECTED:
+        path = config_root() / "recipes" / f"{recipe}.yaml"
+        for group, values in yaml.safe_load(path.read_text("utf-8")).items():
+            same = [key for key, value in values.items() if defaults[group][key] == value]
+            allowed = {"corpus", "normalizer", "num_layers", "dropout", "freq_width", "lr",
+                       "time_share", "sizes"}  # stated for the reader  # fmt: skip
+            assert not set(same) - allowed, (recipe, group, same)
+
+
+def test_overrides_come_last() -> None:
+    config = load_config(["recipe=librispeech/mini", "trainer.max_epochs=3", "encoder.num_layers=5"])
+    assert (config.trainer.max_epochs, config.encoder.num_layers) == (3, 5)
+    assert config.data.train == ["train-clean-5"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainer.max_epoch=3", "no such key: trainer.max_epoch. Did you mean trainer.max_epochs?"),
+        ("optimiser.lr=1", "Did you mean optimizer"),
+        ("encoder.layers=3", "no such key: encoder.layers"),
+        ("data.lr=1", "Did you mean optimizer.lr?"),
+        ("trainer.max_epochs=many", "trainer.max_epochs"),
+        ("encoder.subsampling=7", "encoder.subsampling must be one of"),
+        ("augment.freq_masks=-1", "augment: counts"),
+        ("resume", "'resume' is no override; write key=value"),
+    ],
+)
+def test_a_bad_override_fails_and_says_what_was_meant(override: str, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        load_config(["recipe=librispeech/mini", override])
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], "name one recipe.*librispeech/mini"),
+        (["recipe=librispeech/mino"], "Did you mean librispeech/mini.*Recipes: librispeech/clean-100"),
+        (["recipe=nowhere.yaml"], "no recipe file nowhere.yaml"),
+        (["recipe=librispeech/mini", "recipe=synthetic/demo"], "name one recipe"),
+    ],
+)
+def test_an_unknown_recipe_lists_those_there_are(overrides: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_config(overrides)
+
+
+def test_a_recipe_of_ones_own_by_path(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    template = (config_root() / "recipes/own-data/template.yaml").read_text("utf-8")
+    recipe.write_text(template.replace("max_epochs: 60", "max_epochs: 7"))
+    config = load_config([f"recipe={recipe}"])
+    assert (config.recipe_name, config.run_dir) == ("mine", "runs/mine")
+    assert config.trainer.max_epochs == 7
+
+
+def test_a_misspelt_key_in_a_recipe_fails_too(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("augment:\n  freq_mask: 3\n")
+    with pytest.raises(UsageError, match=r"augment.freq_mask.*Did you mean augment.freq_masks"):
+        load_config([f"recipe={recipe}"])
+    recipe.write_text("augment: [\n")
+    with pytest.raises(UsageError, match=r"mine\.yaml is no YAML"):
+        load_config([f"recipe={recipe}"])
+
+
+def test_the_written_configuration_is_the_run() -> None:
+    config = load_config(["recipe=synthetic/demo"])
+    assert yaml.safe_load(to_yaml(config))["encoder"]["hidden_size"] == config.encoder.hidden_size
+    assert isinstance(config, RunConfig)
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ("features=logmel", ("logmel", "auto", "32-true")),
+        ("trainer=cpu-bf16", ("mfcc", "cpu", "bf16-mixed")),
+        ("trainer=ddp", ("mfcc", "gpu", "bf16-mixed")),
+    ],
+)
+def test_groups_choose_several_keys_at_once(choice: str, expected: tuple[str, str, str]) -> None:
+    config = load_config(["recipe=librispeech/mini", choice])
+    trainer = config.trainer
+    assert (config.features.kind, trainer.accelerator, trainer.precision) == expected
+    assert trainer.max_epochs == load_config(["recipe=librispeech/mini"]).trainer.max_epochs
+
+
+def test_every_file_of_every_group_composes() -> None:
+    for path in (config_root() / "conf").glob("*/*.yaml"):
+        load_config(["recipe=librispeech/mini", f"{path.parent.name}={path.stem}"])
+    with pytest.raises(UsageError, match="features.*fbank"):
+        load_config(["recipe=librispeech/mini", "features=fbank"])

@@ -1,0 +1,124 @@
+"""CTC loss and greedy decoding against enumeration of every path."""
+
+import doctest
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import asr.ctc
+from asr.ctc import CTCHead, blank_share, ctc_losses, min_frames
+from asr.decoding.greedy import greedy_decode
+from asr.errors import AsrError
+
+
+def collapse(path: tuple[int, ...]) -> tuple[int, ...]:
+    """Merge repeats, then remove blanks (0): the definition of CTC's map B.
+
+    >>> collapse((0, 1, 1, 0, 1, 2))
+    (1, 1, 2)
+    """
+    return tuple(token for token, _ in itertools.groupby(path) if token != 0)
+
+
+def path_log_prob(log_probs: np.ndarray, path: tuple[int, ...]) -> float:
+    return float(sum(log_probs[frame, token] for frame, token in enumerate(path)))
+
+
+def random_log_probs(frames: int, vocab_size: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return (2 * torch.randn(frames, vocab_size, generator=generator)).log_softmax(-1)
+
+
+def test_docstrings() -> None:
+    assert doctest.testmod(asr.ctc).failed == 0
+    assert collapse((0, 1, 1, 0, 1, 2)) == (1, 1, 2)
+
+
+@pytest.mark.parametrize("target", [(1,), (1, 2), (1, 1), (2, 1, 2), ()])
+def test_loss_equals_the_sum_over_all_paths(target: tuple[int, ...]) -> None:
+    log_probs = random_log_probs(5, 3, seed=len(target))
+    total = sum(
+        math.exp(path_log_prob(log_probs.numpy(), path))
+        for path in itertools.product(range(3), repeat=5)
+        if collapse(path) == target
+    )
+    targets = torch.tensor([[*target, 0, 0]])
+    loss = ctc_losses(log_probs[None], torch.tensor([5]), targets, torch.tensor([len(target)]))
+    assert loss.item() == pytest.approx(-math.log(total), rel=1e-5)
+
+
+def test_loss_of_an_utterance_does_not_depend_on_its_padding() -> None:
+    log_probs = random_log_probs(9, 4, seed=7)
+    alone = ctc_losses(log_probs[None, :6], torch.tensor([6]), torch.tensor([[1, 2]]), torch.tensor([2]))
+    batch = ctc_losses(
+        torch.stack((log_probs, log_probs)), torch.tensor([6, 9]),
+        torch.tensor([[1, 2, 3, 3], [1, 2, 3, 3]]), torch.tensor([2, 4]),
+    )  # fmt: skip
+    torch.testing.assert_close(batch[0], alone[0])
+
+
+@pytest.mark.parametrize("target", [(1,), (1, 1), (1, 2, 2, 1), (2, 2, 2)])
+def test_min_frames_is_where_the_first_path_appears(target: tuple[int, ...]) -> None:
+    """One frame fewer than min_frames has no path; min_frames has one. The loss says the same."""
+    for frames in range(1, 6):
+        paths = itertools.product(range(3), repeat=frames)
+        possible = any(collapse(path) == target for path in paths)
+        assert possible == (frames >= min_frames(target))
+        loss = ctc_losses(
+            random_log_probs(frames, 3, seed=0)[None], torch.tensor([frames]),
+            torch.tensor([target]), torch.tensor([len(target)]),
+        )  # fmt: skip
+        assert (loss.item() > 0) == possible
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_greedy_equals_the_best_of_all_paths(seed: int) -> None:
+    log_probs = random_log_probs(5, 3, seed).numpy()
+    best = max(
+        itertools.product(range(3), repeat=5), key=lambda path: path_log_prob(log_probs, path)
+    )
+    hypothesis = greedy_decode(log_probs)
+    assert hypothesis.token_ids == collapse(best)
+    assert hypothesis.score == pytest.approx(path_log_prob(log_probs, best), rel=1e-6)
+
+
+def test_greedy_spans_and_confidences() -> None:
+    """Path 1 1 - 1 2: three tokens, the first over two frames."""
+    path, probability = [1, 1, 0, 1, 2], [0.9, 0.7, 0.8, 0.6, 0.5]
+    probs = np.full((5, 3), 0.0)
+    for frame, (token, share) in enumerate(zip(path, probability, strict=True)):
+        probs[frame] = (1 - share) / 2
+        probs[frame, token] = share
+    hypothesis = greedy_decode(np.log(probs).astype(np.float32))
+    assert hypothesis.token_ids == (1, 1, 2)
+    assert hypothesis.spans == ((0, 2), (3, 4), (4, 5))
+    assert hypothesis.confidences == pytest.approx((0.8, 0.6, 0.5), rel=1e-6)
+
+
+def test_greedy_of_nothing_and_of_blanks_is_empty() -> None:
+    assert greedy_decode(np.zeros((0, 3), dtype=np.float32)).token_ids == ()
+    blanks = np.log(np.array([[0.9, 0.05, 0.05]] * 4, dtype=np.float32))
+    assert greedy_decode(blanks).token_ids == ()
+
+
+def test_greedy_refuses_nan() -> None:
+    with pytest.raises(AsrError, match="NaN"):
+        greedy_decode(np.full((2, 3), np.nan, dtype=np.float32))
+
+
+def test_head_gives_float32_log_probabilities_under_autocast() -> None:
+    head = CTCHead(6, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        log_probs = head(torch.randn(2, 4, 6))
+    assert log_probs.dtype == torch.float32
+    torch.testing.assert_close(log_probs.exp().sum(-1), torch.ones(2, 4))
+
+
+def test_blank_share_counts_valid_frames_only() -> None:
+    log_probs = torch.zeros(2, 4, 3)
+    log_probs[0, :, 0] = 1.0  # all blank, 4 frames valid
+    log_probs[1, :, 1] = 1.0  # no blank, 1 frame valid
+    assert blank_share(log_probs, torch.tensor([4, 1])).item() == pytest.approx(4 / 5)

@@ -1,0 +1,78 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr.bundle import Bundle
+from asr.errors import AsrError
+from asr.evaluate import evaluate
+from asr.manifest import Utterance, write_manifest
+from asr.transcribe import Recognizer
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Five utterances of noise by two speakers; the references are what anybody might say."""
+    random = np.random.default_rng(0)
+    utterances = []
+    for number in range(5):
+        path = tmp_path / f"{number}.flac"
+        soundfile.write(path, 0.1 * random.standard_normal(16_000 + 4_000 * number), 16_000)
+        utterances.append(
+            Utterance(
+                f"u{number}", path, f"THE WORD {number}", 1 + number / 4, speaker_id=f"s{number % 2}",
+                extra={"gender": "FM"[number % 2]},
+            )
+        )  # fmt: skip
+    write_manifest(tmp_path / "test.jsonl", utterances)
+    return tmp_path / "test.jsonl"
+
+
+def test_the_report_holds_the_recognizers_own_words(
+    tiny_bundle: Bundle, manifest: Path, tmp_path: Path
+) -> None:
+    recognizer = Recognizer(tiny_bundle)
+    evaluation = evaluate(manifest, recognizer, tmp_path / "report")
+    report = json.loads((tmp_path / "report/report.json").read_text())
+    assert report["wer"] == pytest.approx(evaluation.score.wer)
+    assert report["cer"] == pytest.approx(evaluation.score.cer)
+    assert evaluation.audio_s == pytest.approx(7.5)
+    for utterance in evaluation.score.utterances:
+        alone = recognizer.transcribe(tmp_path / f"{utterance.utterance_id[1:]}.flac")
+        assert utterance.hypothesis == alone.text
+    references = {utterance.reference for utterance in evaluation.score.utterances}
+    assert "the word zero" in references  # normalised as in training
+    assert {group.name for group in evaluation.score.speakers} == {"s0", "s1"}
+    html = (tmp_path / "report/report.html").read_text()
+    assert "the word zero" in html
+    assert evaluation.report == tmp_path / "report/report.html"
+
+
+def test_unreadable_audio_counts_as_deleted_words_and_is_named(
+    tiny_bundle: Bundle, manifest: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "3.flac").write_bytes(b"no audio")
+    evaluation = evaluate(manifest, Recognizer(tiny_bundle), tmp_path / "report")
+    assert len(evaluation.failures) == 1
+    assert evaluation.failures[0].startswith("u3: ")
+    assert evaluation.score.missing_ids == ("u3",)
+    assert len(evaluation.score.utterances) == 5
+    lost = next(one for one in evaluation.score.utterances if one.utterance_id == "u3")
+    assert lost.words.deletions == 3
+
+
+def test_no_readable_audio_is_an_error(tiny_bundle: Bundle, manifest: Path, tmp_path: Path) -> None:
+    for path in tmp_path.glob("*.flac"):
+        path.unlink()
+    with pytest.raises(AsrError, match="no audio of the manifest can be read"):
+        evaluate(manifest, Recognizer(tiny_bundle), tmp_path / "report")
+
+
+def test_a_report_that_cannot_be_written_is_said_before_the_work(
+    tiny_bundle: Bundle, manifest: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "report").write_text("a file")
+    with pytest.raises(AsrError, match="cannot make the folder"):
+        evaluate(manifest, Recognizer(tiny_bundle), tmp_path / "report")
