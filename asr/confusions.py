@@ -4,16 +4,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from asr.scoring import (
-    CorpusScore,
+from asr.edits import (
     Counts,
     Span,
-    UtteranceScore,
     align_characters,
     align_words,
     count_spans,
     sum_counts,
 )
+from asr.scoring import CorpusScore, UtteranceScore
 
 TOP = 50
 """How many confusions of a kind are listed."""

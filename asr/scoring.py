@@ -1,6 +1,6 @@
 """References x hypotheses, joined by utterance id -> alignments, counts and corpus rates.
 
-jiwer aligns (through its API; its command drops one-letter lines), this module joins and adds up.
+`asr.edits` aligns (with jiwer's API; its command drops one-letter lines), this module joins.
 Three rules hold everywhere:
 
 - Texts meet by utterance id, never by their place in a file. An utterance without a hypothesis is
@@ -16,93 +16,40 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal
 
-import jiwer
-
+from asr.edits import (
+    AlignedPair,
+    Counts,
+    Span,
+    align_characters,
+    align_words,
+    count_spans,
+    sum_counts,
+)
 from asr.errors import AsrError
 
+__all__ = [
+    "AlignedPair",
+    "CorpusScore",
+    "Counts",
+    "GroupScore",
+    "Missing",
+    "ScoringError",
+    "Span",
+    "UtteranceScore",
+    "group_by",
+    "score",
+    "sum_utterances",
+]
+
 Missing = Literal["error", "count", "ignore"]
-Operation = Literal["equal", "substitute", "delete", "insert"]
 
 _BATCH = 2000  # utterances aligned at a time: bounds the memory that jiwer's objects take
 
 
 class ScoringError(AsrError):
     """Texts that cannot be scored against each other; the message says which and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Edit counts of an alignment, in words or in characters."""
-
-    hits: int = 0
-    substitutions: int = 0
-    deletions: int = 0
-    insertions: int = 0
-
-    @property
-    def errors(self) -> int:
-        return self.substitutions + self.deletions + self.insertions
-
-    @property
-    def num_reference(self) -> int:
-        """Words (or characters) in the reference."""
-        return self.hits + self.substitutions + self.deletions
-
-    @property
-    def num_hypothesis(self) -> int:
-        """Words (or characters) in the hypothesis."""
-        return self.hits + self.substitutions + self.insertions
-
-    @property
-    def error_rate(self) -> float:
-        """Errors over reference units: WER or CER as a fraction; nan where there are no units."""
-        return self.errors / self.num_reference if self.num_reference else math.nan
-
-    @property
-    def match_error_rate(self) -> float:
-        """MER: errors over all aligned places (Morris et al. 2004); nan where there are none."""
-        places = self.num_reference + self.insertions
-        return self.errors / places if places else math.nan
-
-    @property
-    def information_lost(self) -> float:
-        """WIL: 1 - (hits / reference) * (hits / hypothesis) (Morris et al. 2004)."""
-        if not self.num_reference:
-            return math.nan
-        if not self.num_hypothesis:
-            return 1.0
-        return 1.0 - (self.hits / self.num_reference) * (self.hits / self.num_hypothesis)
-
-
-def sum_counts(counts: Iterable[Counts]) -> Counts:
-    """Add counts up; the sum of nothing is zero."""
-    hits = substitutions = deletions = insertions = 0
-    for one in counts:
-        hits += one.hits
-        substitutions += one.substitutions
-        deletions += one.deletions
-        insertions += one.insertions
-    return Counts(hits, substitutions, deletions, insertions)
-
-
-class Span(NamedTuple):
-    """A run of one operation: reference words [ref_start, ref_end) against hypothesis words."""
-
-    operation: Operation
-    ref_start: int
-    ref_end: int
-    hyp_start: int
-    hyp_end: int
-
-
-class AlignedPair(NamedTuple):
-    """One place of an alignment: no reference at an insertion, no hypothesis at a deletion."""
-
-    operation: Operation
-    reference: str | None
-    hypothesis: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +209,7 @@ def score(
         batch = ids[start : start + _BATCH]
         raw = [(references[one], hypotheses.get(one, "")) for one in batch]
         pairs = [(clean(reference), clean(hypothesis)) for reference, hypothesis in raw]
-        words = _align(pairs, jiwer.process_words)
+        words = align_words(pairs)
         letters = _character_counts(pairs) if characters else [None] * len(batch)
         utterances += [
             UtteranceScore(
@@ -280,31 +227,6 @@ def score(
             )
         ]
     return CorpusScore(tuple(utterances), normalizer, missing, missing_ids, extra_ids)
-
-
-def align_words(pairs: Sequence[tuple[str, str]]) -> list[tuple[Span, ...]]:
-    """Align (reference, hypothesis) pairs word by word, at least cost, all edits costing 1."""
-    return _align(pairs, jiwer.process_words)
-
-
-def align_characters(pairs: Sequence[tuple[str, str]]) -> list[tuple[Span, ...]]:
-    """Align (reference, hypothesis) pairs character by character, spaces included."""
-    return _align(pairs, jiwer.process_characters)
-
-
-def count_spans(spans: Iterable[Span]) -> Counts:
-    """The counts of one alignment."""
-    hits = substitutions = deletions = insertions = 0
-    for operation, ref_start, ref_end, hyp_start, hyp_end in spans:
-        if operation == "equal":
-            hits += ref_end - ref_start
-        elif operation == "substitute":
-            substitutions += ref_end - ref_start
-        elif operation == "delete":
-            deletions += ref_end - ref_start
-        else:
-            insertions += hyp_end - hyp_start
-    return Counts(hits, substitutions, deletions, insertions)
 
 
 def group_by(
@@ -364,21 +286,6 @@ def _check_ids(
 def _examples(ids: Sequence[str]) -> str:
     shown = ", ".join(repr(one) for one in ids[:3])
     return shown + (", ..." if len(ids) > 3 else "")
-
-
-def _align(
-    pairs: Sequence[tuple[str, str]], process: Callable[[list[str], list[str]], object]
-) -> list[tuple[Span, ...]]:
-    if not pairs:
-        return []
-    output = process([reference for reference, _ in pairs], [hypothesis for _, hypothesis in pairs])
-    return [
-        tuple(
-            Span(c.type, c.ref_start_idx, c.ref_end_idx, c.hyp_start_idx, c.hyp_end_idx)
-            for c in chunks
-        )
-        for chunks in output.alignments  # type: ignore[attr-defined]
-    ]
 
 
 def _character_counts(pairs: Sequence[tuple[str, str]]) -> list[Counts]:

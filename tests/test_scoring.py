@@ -1,22 +1,32 @@
 """Scores joined by id, counted by jiwer, with NIST sclite as the oracle."""
 
+import doctest
 import math
 import random
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from asr import confusions, edits, report_text, scoring, significance, substitutions, textrows
+from asr.edits import align_words, count_spans
 from asr.scoring import (
     CorpusScore,
     Counts,
     ScoringError,
-    align_words,
-    count_spans,
     score,
 )
+
+
+@pytest.mark.parametrize(
+    "module", [edits, scoring, significance, confusions, report_text, substitutions, textrows]
+)
+def test_examples_in_docstrings(module: ModuleType) -> None:
+    result = doctest.testmod(module)
+    assert result.failed == 0
 
 
 def test_texts_meet_by_id_and_not_by_place() -> None:
