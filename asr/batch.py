@@ -9,6 +9,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -86,11 +87,14 @@ class BatchOptions:
         jobs: threads that read and decode files.
         batch_s: audio in one batch, padding included, seconds.
         pool_s: decoded audio that waits at most, seconds; batches are cut from it by length.
+        workers: batches in the recognizer at once; with more than one, one batch's search runs
+            beside another's network. Give the network fewer threads then.
     """
 
     jobs: int = 2
     batch_s: float = 120.0
     pool_s: float = 960.0
+    workers: int = 1
 
 
 # Returns an earlier result for an item whose file has this content hash, or None.
@@ -172,6 +176,7 @@ class _Run:
             threading.Thread(target=self._read_items, name=f"reader-{n}", daemon=True)
             for n in range(min(max(1, self._options.jobs), len(self._items)))
         ]
+        workers = ThreadPoolExecutor(max(1, self._options.workers), "recognizer")
         self._pool.expect_readers(len(threads))
         for thread in threads:
             thread.start()
@@ -181,11 +186,15 @@ class _Run:
                 for event in events:
                     event()
                 yield from self._drain()
-                for batch in dense_batches(pieces, round(self._options.batch_s * self._rate)):
-                    self._transcribe(batch)
+                live = [piece for piece in pieces if self._progress(piece.index) is not None]
+                batches = dense_batches(live, round(self._options.batch_s * self._rate))
+                for outcome in workers.map(self._transcribe, batches):
+                    for piece, heard in outcome:
+                        self._add(piece, heard)
                     yield from self._drain()
         finally:
             self._pool.close()
+            workers.shutdown(cancel_futures=True)
             for thread in threads:
                 thread.join(timeout=5.0)
 
@@ -252,6 +261,35 @@ class _Run:
     def _send_failure(self, index: int, reason: str, content: str) -> None:
         self._send(lambda: self._fail(index, reason, content))
 
+    # --- in the recognizer threads -------------------------------------------------------------
+
+    def _transcribe(self, batch: Sequence[Piece]) -> list[tuple[Piece, Transcript | str]]:
+        """Each window's transcript, or why it has none. Silence is not shown to the recognizer."""
+        silent = [piece for piece in batch if is_silent(piece.window.waveform)]
+        heard = [piece for piece in batch if not is_silent(piece.window.waveform)]
+        outcome: list[tuple[Piece, Transcript | str]] = [
+            (piece, Transcript("", (), len(piece.window.waveform) / self._rate)) for piece in silent
+        ]
+        return outcome + (self._recognize(heard) if heard else [])
+
+    def _recognize(self, pieces: Sequence[Piece]) -> list[tuple[Piece, Transcript | str]]:
+        waveforms = [self._at_least_a_frame(piece.window.waveform) for piece in pieces]
+        try:
+            transcripts = self._recognizer.transcribe_batch(waveforms)
+            if len(transcripts) != len(pieces):
+                raise RuntimeError(f"{len(transcripts)} transcripts for {len(pieces)} waveforms")
+        except Exception as error:  # out of memory, or one bad waveform: halve until it is alone
+            if len(pieces) > 1:
+                middle = len(pieces) // 2
+                return self._recognize(pieces[:middle]) + self._recognize(pieces[middle:])
+            said = str(error).splitlines() or [""]
+            return [(pieces[0], f"the recognizer failed: {type(error).__name__}: {said[0]}")]
+        return list(zip(pieces, transcripts, strict=True))
+
+    def _at_least_a_frame(self, waveform: Waveform) -> Waveform:
+        missing = round(MIN_WINDOW_S * self._rate) - len(waveform)
+        return waveform if missing <= 0 else np.pad(waveform, (0, missing))
+
     # --- in the caller's thread --------------------------------------------------------------
 
     def _end(self, index: int, end: _Progress) -> None:
@@ -276,44 +314,16 @@ class _Run:
         progress = self._under_way.setdefault(index, _Progress(self._items[index]))
         return None if progress is _FAILED else progress
 
-    def _transcribe(self, batch: Sequence[Piece]) -> None:
-        live = [piece for piece in batch if self._progress(piece.index) is not None]
-        silent = [piece for piece in live if is_silent(piece.window.waveform)]
-        for piece in silent:
-            self._add(piece, Transcript("", (), len(piece.window.waveform) / self._rate))
-        heard = [piece for piece in live if not is_silent(piece.window.waveform)]
-        if not heard:
-            return
-        waveforms = [self._at_least_a_frame(piece.window.waveform) for piece in heard]
-        try:
-            transcripts = self._recognizer.transcribe_batch(waveforms)
-            if len(transcripts) != len(heard):
-                raise RuntimeError(f"{len(transcripts)} transcripts for {len(heard)} waveforms")
-        except Exception as error:  # out of memory, or one bad waveform: find it alone
-            self._after_failed_batch(heard, error)
-            return
-        for piece, transcript in zip(heard, transcripts, strict=True):
-            self._add(piece, transcript)
-
-    def _after_failed_batch(self, heard: Sequence[Piece], error: Exception) -> None:
-        if len(heard) > 1:
-            middle = len(heard) // 2
-            self._transcribe(heard[:middle])
-            self._transcribe(heard[middle:])
-            return
-        said = str(error).splitlines() or [""]
-        self._fail(heard[0].index, f"the recognizer failed: {type(error).__name__}: {said[0]}")
-
-    def _at_least_a_frame(self, waveform: Waveform) -> Waveform:
-        missing = round(MIN_WINDOW_S * self._rate) - len(waveform)
-        return waveform if missing <= 0 else np.pad(waveform, (0, missing))
-
-    def _add(self, piece: Piece, transcript: Transcript) -> None:
+    def _add(self, piece: Piece, heard: Transcript | str) -> None:
         progress = self._progress(piece.index)
-        if progress is not None:
-            part = Part(piece.window.start, piece.window.overlap, transcript)
-            progress.parts[piece.number] = part
-            self._finish_if_complete(piece.index, progress)
+        if progress is None:
+            return
+        if isinstance(heard, str):
+            self._fail(piece.index, heard)
+            return
+        part = Part(piece.window.start, piece.window.overlap, heard)
+        progress.parts[piece.number] = part
+        self._finish_if_complete(piece.index, progress)
 
     def _finish_if_complete(self, index: int, progress: _Progress) -> None:
         if progress.num_parts is None or len(progress.parts) < progress.num_parts:

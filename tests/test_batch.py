@@ -91,10 +91,14 @@ def test_results_do_not_depend_on_neighbours_threads_or_batch_size(corpus):
             (result.item.name, result.transcript)
             for result in in_order(items, transcribe_items(ToneRecognizer(), items, options))
         ]
-        for options in (BatchOptions(1, 2.0, 4.0), BatchOptions(5, 500.0, 4000.0))
+        for options in (
+            BatchOptions(1, 2.0, 4.0),
+            BatchOptions(5, 500.0, 4000.0),
+            BatchOptions(2, 5, 20, 3),
+        )
         for items in [work_list(inputs)]
     ]
-    assert runs[0] == runs[1]
+    assert runs[0] == runs[1] == runs[2]
 
 
 def test_long_and_short_recordings_together(tmp_path):

@@ -76,6 +76,9 @@ def transcribe(
     precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     threads: Annotated[int | None, typer.Option(help="CPU threads of the network.", min=1)] = None,
     jobs: Annotated[int, typer.Option(help="Threads that read and decode files.", min=1)] = 2,
+    workers: Annotated[
+        int, typer.Option(help="Batches at once; with more than one, set --threads 1.", min=1)
+    ] = 1,
     batch_seconds: Annotated[
         float, typer.Option(help="Audio in one batch: more is faster, and takes memory.", min=1.0)
     ] = 120.0,
@@ -115,7 +118,8 @@ def transcribe(
         from asr.transcribe import load_model
 
         recognizer = load_model(model, device=device, threads=threads, precision=precision)
-        job = _Job(recognizer, items, BatchOptions(jobs, batch_seconds, 8 * batch_seconds), quiet)
+        options = BatchOptions(jobs, batch_seconds, 8 * batch_seconds, workers)
+        job = _Job(recognizer, items, options, quiet)
         with _stop_on_sigterm():
             if out is None:
                 return job.to_stdout(names[0], alone)
