@@ -1,15 +1,12 @@
-"""A comparison for the terminal and for pull requests (Markdown), and as JSON and CSV files."""
+"""A comparison for the terminal and for pull requests (Markdown), and as JSON and CSV."""
 
 import csv
 import io
-import json
 import math
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from asr.compare import Comparison, PairComparison, p_text
-from asr.errors import AsrError
 from asr.report_text import interval_text, percent
 
 _EXAMPLES = 5
@@ -32,20 +29,6 @@ def comparison_to_markdown(comparison: Comparison) -> str:
     lines += ["", *(f"Note: {note}" for note in comparison.notes)]
     lines.append(f"Normaliser: {comparison.normalizer}.")
     return "\n".join(lines) + "\n"
-
-
-def write_comparison(comparison: Comparison, out: Path | str) -> Path:
-    """Write comparison.md, comparison.json and changed.csv into the folder `out`."""
-    out = Path(out)
-    document = json.dumps(comparison_to_json(comparison), ensure_ascii=False, indent=1)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "comparison.md").write_text(comparison_to_markdown(comparison), encoding="utf-8")
-        (out / "comparison.json").write_text(document + "\n", encoding="utf-8")
-        (out / "changed.csv").write_text(_changed_rows(comparison), encoding="utf-8")
-    except OSError as error:
-        raise AsrError(f"cannot write the comparison to {out}: {error.strerror}") from error
-    return out
 
 
 def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
@@ -104,7 +87,8 @@ def _pair_lines(pair: PairComparison) -> list[str]:
     return lines
 
 
-def _changed_rows(comparison: Comparison) -> str:
+def comparison_to_csv(comparison: Comparison) -> str:
+    """A row for each utterance of each pair whose number of errors changed."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     names = "a b utterance_id errors_a errors_b reference hypothesis_a hypothesis_b"

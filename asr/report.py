@@ -8,6 +8,7 @@ import io
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,21 +54,32 @@ def write_report(
     facts = facts or ReportFacts()
     analysis = analysis or analyse(score, facts)
     out = Path(out)
-    names = ("report.html", "report.json", "utterances.csv", "speakers.csv")
-    paths = ReportPaths(out, *(out / n for n in (*names, "ref.trn", "hyp.trn", "summary.md")))
     report = report_to_json(score, analysis, facts)
+    files = {
+        "report.html": report_to_html(score, analysis, facts, out),
+        "report.json": json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False) + "\n",
+        "utterances.csv": _utterance_rows(score, facts),
+        "speakers.csv": _speaker_rows(score.speakers),
+        "ref.trn": _trn(score, "reference"),
+        "hyp.trn": _trn(score, "hypothesis"),
+        "summary.md": report_to_markdown(score, analysis, facts),
+    }
+    write_files(out, files)
+    return ReportPaths(out, *(out / name for name in files))
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Write texts into a folder, made where it is missing; each file whole or not at all.
+
+    Raises:
+        AsrError: `folder` is a file, or cannot be written.
+    """
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        _write(paths.json, json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
-        _write(paths.html, report_to_html(score, analysis, facts, out))
-        _write(paths.utterances, _utterance_rows(score, facts))
-        _write(paths.speakers, _speaker_rows(score.speakers))
-        _write(paths.references, _trn(score, "reference"))
-        _write(paths.hypotheses, _trn(score, "hypothesis"))
-        _write(paths.summary, report_to_markdown(score, analysis, facts))
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            _write(folder / name, text)
     except OSError as error:
-        raise AsrError(f"cannot write the report to {out}: {error.strerror or error}") from error
-    return paths
+        raise AsrError(f"cannot write to {folder}: {error.strerror or error}") from error
 
 
 def _write(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,14 @@ from markupsafe import Markup
 
 import asr
 from asr.breakdown import Analysis, Breakdown
+from asr.edits import Operation
 from asr.facts import ReportFacts, UtteranceFacts
 from asr.plots import Bar, bar_chart, error_kinds, reliability
 from asr.report_text import interval_text, percent, speed_text
 from asr.scoring import CorpusScore, GroupScore, Span, UtteranceScore
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_LETTERS = {"equal": "=", "substitute": "S", "delete": "D", "insert": "I"}
+_LETTERS: Mapping[Operation, str] = {"equal": "=", "substitute": "S", "delete": "D", "insert": "I"}
 _SHOWN_SPEAKERS = 400
 
 
@@ -83,6 +84,11 @@ def json_block(value: Any) -> Markup:
     """JSON that may stand inside a <script> element: no "<" can end it."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c"))
+
+
+def encode_operation(operation: Operation) -> str:
+    """The letter of an operation, in the page's data and in its style sheet's classes."""
+    return _LETTERS[operation]
 
 
 def encode_alignment(alignment: Sequence[Span]) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from asr.compare import compare
-from asr.compare_text import comparison_to_json, comparison_to_markdown, write_comparison
+from asr.compare_report import write_comparison
+from asr.compare_text import comparison_to_json, comparison_to_markdown
 from asr.errors import AsrError
 from asr.report_json import StoredReport
 
@@ -116,9 +117,21 @@ def test_systems_of_one_name_are_told_apart_by_path() -> None:
 
 def test_files(tmp_path: Path) -> None:
     comparison = compare([_report("old", 0.3, 1), _report("new", 0.1, 2)], samples=500)
-    out = write_comparison(comparison, tmp_path / "out")
+    out = write_comparison(comparison, tmp_path / "out").parent
     assert comparison.pairs[0].verdict in (out / "comparison.md").read_text()
     assert comparison_to_json(comparison)["pairs"][0]["mapsswe"]["num_segments"] > 100
     changed = (out / "changed.csv").read_text().splitlines()
     assert len(changed) == 1 + len(comparison.pairs[0].changed)
     assert "p = <" not in comparison_to_markdown(comparison)
+
+
+def test_page_escapes_and_runs_no_script(tmp_path: Path) -> None:
+    bad = "<script>alert(1)</script>"
+    first = _report(bad, 0.2, 1)
+    hypotheses = {**first.hypotheses, "u0": bad}
+    comparison = compare([first, replace(first, name="b", hypotheses=hypotheses)], samples=500)
+    page = write_comparison(comparison, tmp_path).read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;</bdi>" in page
+    assert "default-src 'none'" in page
+    assert 'class="pair I"' in page or 'class="pair D"' in page

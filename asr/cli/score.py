@@ -124,12 +124,13 @@ def compare(
 ) -> int:
     """Say whether one system is better than another, with paired tests and no overclaiming.
 
-    Prints Markdown; with -o writes comparison.md, comparison.json and changed.csv.
+    Prints Markdown; with -o writes comparison.html, comparison.json, comparison.md and changed.csv.
 
     Example: asr compare reports/greedy reports/beam
     """
     from asr.compare import compare as compare_reports
-    from asr.compare_text import comparison_to_markdown, write_comparison
+    from asr.compare_report import write_comparison
+    from asr.compare_text import comparison_to_markdown
     from asr.errors import UsageError
     from asr.report_json import read_report
 
@@ -139,5 +140,5 @@ def compare(
     comparison = compare_reports(stored, force=force, samples=samples, seed=seed)
     typer.echo(comparison_to_markdown(comparison), nl=False)
     if out is not None:
-        typer.echo(f"\nwritten to {write_comparison(comparison, out)}")
+        typer.echo(f"\ncomparison: {write_comparison(comparison, out)}")
     return 0
