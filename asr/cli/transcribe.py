@@ -93,6 +93,7 @@ def transcribe(
     Example: asr transcribe interviews/ talk.mp3 --model runs/mini/bundle -f srt -f json -o out
     """
     from asr.batch import BatchOptions
+    from asr.decoder_noise import without_decoder_noise
     from asr.errors import UsageError
     from asr.formats import parse_formats
     from asr.inputs import parse_shard, work_list
@@ -120,7 +121,7 @@ def transcribe(
         recognizer = load_model(model, device=device, threads=threads, precision=precision)
         options = BatchOptions(jobs, batch_seconds, 8 * batch_seconds, workers)
         job = _Job(recognizer, items, options, quiet)
-        with _stop_on_sigterm():
+        with _stop_on_sigterm(), without_decoder_noise():
             if out is None:
                 return job.to_stdout(names[0], alone)
             from asr.outputs import OutputFolder
