@@ -6,6 +6,7 @@ stands in the middle of the n_fft samples. Filter bank, window and DCT are torch
 gives the same numbers with the same parameters (``center=False``, ``htk=True``, ``norm=None``).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -29,6 +30,8 @@ class FeatureConfig:
 
     Attributes:
         kind: "mfcc" or "logmel".
+        floor_db: mel power is raised to this far below the utterance's mean. Codecs and gates leave
+            digital silence and empty bands whose logarithms would outweigh all speech; None: never.
         normalize: per utterance and coefficient to mean 0 and variance 1, padding left out.
     """
 
@@ -41,6 +44,7 @@ class FeatureConfig:
     n_mfcc: int = 40
     min_hz: float = 20.0
     max_hz: float = 7600.0
+    floor_db: float | None = 50.0
     normalize: bool = True
 
     def __post_init__(self) -> None:
@@ -52,6 +56,8 @@ class FeatureConfig:
             )
         if not 0 < self.hop_length <= self.win_length <= self.n_fft:
             raise UsageError("features need 0 < hop_length <= win_length <= n_fft")
+        if self.floor_db is not None and self.floor_db <= 0:
+            raise UsageError(f"features.floor_db must be positive or null, not {self.floor_db}")
         if not 0 <= self.min_hz < self.max_hz <= self.sample_rate / 2:
             raise UsageError("features need 0 <= min_hz < max_hz <= sample_rate / 2")
 
@@ -143,6 +149,8 @@ class FrontEnd(nn.Module):
         feature_lengths = self.feature_lengths(waveform_lengths)
         with torch.autocast(waveforms.device.type, enabled=False):
             features = self.log_mel(waveforms.float())
+            if self.config.floor_db is not None:
+                features = _raise_to_floor(features, feature_lengths, self.config.floor_db)
             if augment is not None:
                 features = augment(features, feature_lengths)
             if self.config.kind == "mfcc":
@@ -157,6 +165,15 @@ def valid_frames(lengths: Tensor, num_frames: int) -> Tensor:
     """1.0 for the frames below each length, 0.0 for padding: (B,) -> (B, num_frames, 1)."""
     frames = torch.arange(num_frames, device=lengths.device)
     return (frames < lengths[:, None]).unsqueeze(-1).float()
+
+
+def _raise_to_floor(log_mel: Tensor, feature_lengths: Tensor, floor_db: float) -> Tensor:
+    """Clamp (B, T, n_mels) from below, for each utterance at its own level."""
+    valid = valid_frames(feature_lengths, log_mel.shape[1])
+    count = (feature_lengths * log_mel.shape[2]).clamp(min=1)
+    mean_power = (log_mel.exp() * valid).sum(dim=(1, 2)) / count
+    floor = mean_power.clamp(min=_LOG_FLOOR).log() - floor_db * math.log(10) / 10
+    return torch.maximum(log_mel, floor[:, None, None])
 
 
 def _normalize(features: Tensor, valid: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ def test_docstrings() -> None:
 @pytest.mark.parametrize(("n_mels", "n_mfcc"), [(40, 40), (40, 13), (80, 40)])
 def test_mfcc_equals_librosa(speechlike: np.ndarray, n_mels: int, n_mfcc: int) -> None:
     """librosa's mel spectrogram (HTK scale, no area norm, power) -> ln -> DCT, to 1e-4."""
-    config = FeatureConfig(n_mels=n_mels, n_mfcc=n_mfcc, normalize=False)
+    config = FeatureConfig(n_mels=n_mels, n_mfcc=n_mfcc, floor_db=None, normalize=False)
     mel = librosa.feature.melspectrogram(
         y=speechlike, sr=config.sample_rate, n_fft=config.n_fft, win_length=config.win_length,
         hop_length=config.hop_length, center=False, power=2.0, n_mels=n_mels, fmin=config.min_hz,
@@ -42,7 +42,7 @@ def test_mfcc_equals_librosa(speechlike: np.ndarray, n_mels: int, n_mfcc: int) -
 
 
 def test_log_mel_equals_librosa(speechlike: np.ndarray) -> None:
-    config = FeatureConfig(kind="logmel", n_mels=64, normalize=False)
+    config = FeatureConfig(kind="logmel", n_mels=64, floor_db=None, normalize=False)
     mel = librosa.feature.melspectrogram(
         y=speechlike, sr=16_000, n_fft=512, win_length=400, hop_length=160, center=False,
         n_mels=64, fmin=config.min_hz, fmax=config.max_hz, htk=True, norm=None,
@@ -85,6 +85,30 @@ def test_length_formula(samples: int, frames: int) -> None:
     assert torch.isfinite(features).all()
 
 
+def test_holes_of_a_codec_are_raised_to_the_floor(speechlike: np.ndarray) -> None:
+    """Digital silence in the middle moves the rest of the utterance little, and without a floor much."""
+    holed = speechlike.copy()
+    holed[14_000:18_000] = 0
+    length = torch.tensor([len(holed)])
+
+    def shift(floor_db: float | None) -> float:
+        front_end = FrontEnd(FeatureConfig(floor_db=floor_db))
+        whole, _ = front_end(torch.from_numpy(speechlike)[None], length)
+        cut, _ = front_end(torch.from_numpy(holed)[None], length)
+        return float((whole - cut)[0, :80].abs().mean())
+
+    assert shift(50.0) < 0.6 * shift(None)
+
+
+def test_floor_lies_that_far_below_the_mean_power(speechlike: np.ndarray) -> None:
+    config = FeatureConfig(kind="logmel", floor_db=20.0, normalize=False)
+    waveform, length = torch.from_numpy(speechlike)[None], torch.tensor([len(speechlike)])
+    floored, _ = FrontEnd(config)(waveform, length)
+    plain = FrontEnd(config).log_mel(waveform)
+    floor = plain.exp().mean().log() - 20 * np.log(10) / 10
+    torch.testing.assert_close(floored, plain.clamp(min=float(floor)), atol=1e-5, rtol=1e-5)
+
+
 def test_digital_silence_is_finite() -> None:
     features, _ = FrontEnd(FeatureConfig())(torch.zeros(1, 16_000), torch.tensor([16_000]))
     assert features.abs().max() < 1.0  # rounding, not noise blown up by a standard deviation of 0
@@ -99,6 +123,7 @@ def test_digital_silence_is_finite() -> None:
         {"win_length": 600},
         {"max_hz": 9000.0},
         {"min_hz": 8000.0},
+        {"floor_db": 0.0},
     ],
 )
 def test_impossible_parameters_are_refused(wrong: dict[str, object]) -> None:

@@ -29,7 +29,7 @@ from asr.training.callbacks import EpochLine, Throughput, ValidateLastEpoch
 from asr.training.config import DataConfig, RunConfig, load_config, to_yaml
 from asr.training.datamodule import Manifests, SpeechDataModule
 from asr.training.lit_module import AsrLitModule, position_of
-from asr.transcribe import Recognizer
+from asr.transcribe import load_model
 
 CONFIG_FILE = "config.yaml"
 CHECKPOINT_FOLDER = "checkpoints"
@@ -271,7 +271,7 @@ def _finish(
     module.bundle.model.eval()
     bundle = Bundle(module.bundle.model, data.tokenizer, config.data.normalizer, training)
     bundle_path = save_bundle(bundle, run_dir / "bundle")
-    recognizer = Recognizer(bundle, device=str(trainer.strategy.root_device))
+    recognizer = load_model(bundle_path, device=str(trainer.strategy.root_device))
     evaluations = tuple(
         evaluate(manifest, recognizer, run_dir / "report" / manifest.stem)
         for manifest in manifests["test"]
