@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from asr.batch import Result, Status, Summary
+from asr.batch import Result, Status
 from asr.codecs import printable, reason_of
 from asr.errors import AsrError, UsageError
 from asr.formats import (
@@ -27,6 +27,7 @@ from asr.formats import (
     transcript_from_json,
 )
 from asr.inputs import Item
+from asr.summary import Summary
 from asr.transcript import Transcript
 
 # Trouble with the folder as a whole: no later file will fare better.

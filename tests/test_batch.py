@@ -12,7 +12,6 @@ from tones import RATE, ToneRecognizer, silence, speech, text_of, tone
 from asr.batch import (
     BatchOptions,
     Status,
-    Summary,
     dense_batches,
     hash_file,
     in_order,
@@ -24,6 +23,7 @@ from asr.codecs import AudioError
 from asr.inputs import Item, work_list
 from asr.pool import Piece, PoolClosed, WindowPool
 from asr.segment import Window
+from asr.summary import Summary
 
 VOCABULARY = [300 + 50 * (index * 7 % 50) for index in range(400)]
 

@@ -7,10 +7,11 @@ import pytest
 from tones import ToneRecognizer
 
 import asr.outputs
-from asr.batch import Result, Status, Summary
+from asr.batch import Result, Status
 from asr.errors import UsageError
 from asr.inputs import Item
 from asr.outputs import OutputError, OutputFolder, write_atomically
+from asr.summary import Summary
 from asr.transcript import Transcript, Word
 
 HELLO = Transcript("hello", (Word("hello", 0.0, 0.5, 0.9),), 1.0)

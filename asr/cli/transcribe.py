@@ -178,7 +178,7 @@ class _Job:
         options: "BatchOptions",
         quiet: bool,
     ) -> None:
-        from asr.batch import Summary
+        from asr.summary import Summary
 
         self._recognizer = recognizer
         self._items = items

@@ -1,0 +1,161 @@
+"""Media containers through FFmpeg: its libraries (PyAV, extra `media`), or else its program.
+
+Both readers have the interface of `asr.codecs.Decoder`. They read samples from the start: a seek in a
+compressed stream is not exact.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from asr.codecs import BLOCK, AudioError, AudioInfo, Block, reason_of, shortfall
+
+# Containers that hold media. Playlists and scripts (hls, concat, tty...) are left out: they would
+# open other files.
+MEDIA_FORMATS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,"
+    "tta,w64,wav,wv"
+)
+
+
+class PyAVDecoder:
+    """FFmpeg's libraries through PyAV (extra `media`): m4a, mp4, webm, mkv and most others."""
+
+    def __init__(self, path: Path) -> None:
+        import av
+
+        self._path = path
+        self.notes: list[str] = []
+        options = {"protocol_whitelist": "file", "format_whitelist": MEDIA_FORMATS}
+        try:
+            self._container = av.open(f"file:{path}", options=options, metadata_errors="ignore")
+        except (av.FFmpegError, OSError, ValueError, UnicodeError) as error:
+            raise AudioError(
+                path, f"no decoder recognises this as audio ({reason_of(error)})"
+            ) from error
+        if not self._container.streams.audio:
+            self._container.close()
+            raise AudioError(path, "has no audio track")
+        self._stream = self._container.streams.audio[0]
+        self.info = self._read_info()
+        if not self.info.sample_rate or not self.info.channels:  # guessed from a text, say
+            self._container.close()
+            raise AudioError(path, "no decoder recognises this as audio (no sample rate)")
+
+    def _read_info(self) -> AudioInfo:
+        stream, container = self._stream, self._container
+        duration_s = 0.0
+        if stream.duration and stream.time_base:
+            duration_s = float(stream.duration * stream.time_base)
+        elif container.duration and not container.streams.video:
+            duration_s = container.duration / 1e6
+        rate = stream.sample_rate
+        name = f"{container.format.name.split(',')[0]}/{stream.codec_context.name}".upper()
+        return AudioInfo(rate, stream.channels, round(duration_s * rate), duration_s, name)
+
+    def blocks(self, start: int) -> Iterator[Block]:
+        position = 0
+        for block in self._decoded():
+            first = max(0, start - position)
+            position += len(block)
+            if len(block) > first:
+                yield block[first:]
+        note = shortfall(self.info.num_samples, position, self.info.sample_rate, tolerance_s=0.25)
+        if note:
+            self.notes.append(note)
+
+    def _decoded(self) -> Iterator[Block]:
+        import av
+
+        layout, rate = self._stream.layout, self.info.sample_rate
+        resampler = av.AudioResampler(format="flt", layout=layout, rate=rate)
+        try:
+            for frame in self._container.decode(self._stream):
+                for converted in resampler.resample(frame):
+                    yield self._samples(converted)
+        except av.FFmpegError as error:
+            self.notes.append(f"decoding stopped: {reason_of(error)}")
+            return
+        for converted in resampler.resample(None):
+            yield self._samples(converted)
+
+    def _samples(self, frame: Any) -> Block:
+        return np.asarray(frame.to_ndarray(), dtype=np.float32).reshape(-1, self.info.channels)
+
+    def close(self) -> None:
+        self._container.close()
+
+
+class FfmpegDecoder:
+    """The ffmpeg program, for where PyAV is not installed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.notes: list[str] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self.info = self._probe()
+
+    def _probe(self) -> AudioInfo:
+        entries = "stream=codec_type,codec_name,sample_rate,channels,duration"
+        command = [
+            "ffprobe",
+            *self._input(),
+            "-show_entries",
+            f"{entries}:format=duration,format_name",
+        ]
+        done = subprocess.run([*command, "-of", "json"], capture_output=True, check=False)
+        if done.returncode != 0:
+            said = done.stderr.decode(errors="replace").strip().splitlines() or ["unknown format"]
+            raise AudioError(self._path, f"no decoder recognises this as audio ({said[-1]})")
+        answer = json.loads(done.stdout)
+        streams, container = answer.get("streams", []), answer["format"]
+        stream = next((one for one in streams if one.get("codec_type") == "audio"), None)
+        if stream is None:
+            raise AudioError(self._path, "has no audio track")
+        has_video = any(one.get("codec_type") == "video" for one in streams)
+        promised = stream.get("duration") or (0.0 if has_video else container.get("duration", 0.0))
+        rate, duration_s = int(stream["sample_rate"]), float(promised)
+        name = f"{container['format_name'].split(',')[0]}/{stream['codec_name']}".upper()
+        return AudioInfo(rate, int(stream["channels"]), round(duration_s * rate), duration_s, name)
+
+    def _input(self) -> list[str]:
+        limits = ["-protocol_whitelist", "file,pipe", "-format_whitelist", MEDIA_FORMATS]
+        return ["-v", "error", *limits, "-i", f"file:{self._path}"]
+
+    def blocks(self, start: int) -> Iterator[Block]:
+        channels, position = self.info.channels, 0
+        for data in self._pcm(4 * channels * BLOCK):
+            block = np.frombuffer(data, dtype="<f4").reshape(-1, channels)
+            first = max(0, start - position)
+            position += len(block)
+            if len(block) > first:
+                yield block[first:]
+        note = shortfall(self.info.num_samples, position, self.info.sample_rate, tolerance_s=0.25)
+        if note:
+            self.notes.append(note)
+
+    def _pcm(self, size: int) -> Iterator[bytes]:
+        """Raw float32 of whole sample frames, `size` bytes at a time."""
+        command = ["ffmpeg", "-nostdin", *self._input(), "-map", "0:a:0"]
+        command += ["-f", "f32le", "-c:a", "pcm_f32le", "pipe:1"]
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
+        )
+        pipe: IO[bytes] | None = self._process.stdout
+        assert pipe is not None
+        while data := pipe.read(size):
+            yield data[: len(data) // (4 * self.info.channels) * 4 * self.info.channels]
+        if self._process.wait() != 0:
+            self.notes.append(f"decoding stopped: ffmpeg ended with {self._process.returncode}")
+
+    def close(self) -> None:
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdout:
+            self._process.stdout.close()
