@@ -57,8 +57,8 @@ class BeamOptions:
     """
 
     beam_size: int = 64
-    token_min_logp: float = -8.0
-    beam_threshold: float = 20.0
+    token_min_logp: float = -6.0
+    beam_threshold: float = 15.0
     lm_weight: float = 1.0
     word_bonus: float = 0.5
     unknown_penalty: float = inf
@@ -197,6 +197,9 @@ def _setup(
         parameters["mode"], parameters["begin_state"] = language_model.mode, model.begin_state
         parameters["end_id"], parameters["unknown_id"] = model.end_id, model.unknown_id
     hot = hotwords or NO_HOTWORDS
+    loans = hot.states["loan"]
+    parameters["most_gained"] = max(0.0, options.word_bonus) + loans.max() - min(0.0, loans.min())
+    parameters["most_gained"] += np.maximum(0.0, hot.states["gain"]).max()
     return Setup(parameters, tokens, *ngram, lexicon, hot.next_states, hot.states)
 
 

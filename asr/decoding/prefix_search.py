@@ -19,7 +19,10 @@ NO_LM, WORD_LM, TOKEN_LM = 0, 1, 2
 PLAIN, SEPARATOR, WORD_START = 0, 1, 2
 _OFF_LEXICON = -1
 _INTEGERS = ("mode", "blank_id", "begin_state", "end_id", "unknown_id", "beam_size")
-_WEIGHTS = ("token_min_logp", "beam_threshold", "lm_weight", "word_bonus", "unknown_penalty")
+_WEIGHTS = (
+    *("token_min_logp", "beam_threshold", "lm_weight", "word_bonus", "unknown_penalty"),
+    "most_gained",  # by one token inside a word: bonus and hot-word loans
+)
 PARAMETERS = np.dtype([(n, "<i8") for n in _INTEGERS] + [(n, "<f8") for n in _WEIGHTS])
 TOKEN = np.dtype([("kind", "<i4"), ("word", "<i4")])
 _TREE_LINKS = ("parent", "token", "child", "sibling", "slot")
@@ -154,12 +157,16 @@ def _write_child(setup, tree, node, parent, token):  # type: ignore[no-untyped-d
 
 @numba.njit(nogil=True, cache=True)
 def _likely_tokens(setup, log_probs, tokens):  # type: ignore[no-untyped-def]
-    """Fill `tokens` with those that may extend a prefix in this frame; their number."""
+    """Fill `tokens` with those that may extend a prefix in this frame, likeliest first; their number."""
     options = setup.parameters[0]
     count = 0
     for token in range(len(log_probs)):
         if token != options.blank_id and log_probs[token] >= options.token_min_logp:
-            tokens[count] = token
+            place = count
+            while place > 0 and log_probs[tokens[place - 1]] < log_probs[token]:
+                tokens[place] = tokens[place - 1]
+                place -= 1
+            tokens[place] = token
             count += 1
     return count
 
@@ -188,39 +195,6 @@ def _stay(setup, tree, beam, masses, log_probs, probs, found, scores):  # type: 
 
 
 @numba.njit(nogil=True, cache=True)
-def _grow(setup, tree, beam, masses, log_probs, probs, tokens, found, scores, made):  # type: ignore[no-untyped-def]
-    """Prefixes that grow by one of `tokens`; fills found, scores and made. The number of candidates."""
-    options = setup.parameters[0]
-    closed = options.mode == WORD_LM and np.isinf(options.unknown_penalty)
-    count = len(beam)
-    best = scores[:count].max()
-    for slot in range(len(beam)):
-        node = beam[slot]
-        total = masses[slot, 0] + masses[slot, 1]
-        for token in tokens:
-            mass = masses[slot, 0] if token == tree[node].token else total
-            child = tree[node].child
-            while child >= 0 and tree[child].token != token:
-                child = tree[child].sibling
-            if mass <= 0.0 or (child >= 0 and tree[child].slot >= 0):
-                continue
-            if child >= 0:
-                extra = tree[child].extra
-            elif closed and _is_misspelled(setup, tree, node, token):
-                continue
-            else:
-                extra = _extend(setup, tree, node, token)[4]
-            score = np.log(mass) + log_probs[token] + extra
-            if score < best - options.beam_threshold or score == -np.inf:
-                continue
-            best = max(best, score)
-            found[count, 0], found[count, 1], scores[count] = 0.0, mass * probs[token], score
-            made[count, 0], made[count, 1], made[count, 2] = node, token, child
-            count += 1
-    return count
-
-
-@numba.njit(nogil=True, cache=True)
 def _nth_largest(values, rank):  # type: ignore[no-untyped-def]
     """The `rank`-th largest value, from 1 (Hoare's selection); `values` is reordered."""
     first, last, target = 0, len(values) - 1, rank - 1
@@ -246,13 +220,86 @@ def _nth_largest(values, rank):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def _select(setup, scores, chosen):  # type: ignore[no-untyped-def]
-    """Positions of the best `beam_size` scores within the threshold, in order; their number."""
+def _floor(setup, scores):  # type: ignore[no-untyped-def]
+    """The score that a candidate must reach to be kept, given the candidates so far."""
     options = setup.parameters[0]
     floor = scores.max() - options.beam_threshold
     if len(scores) > options.beam_size:
         floor = max(floor, _nth_largest(scores.copy(), options.beam_size))
-    ties = options.beam_size
+    return floor
+
+
+@numba.njit(nogil=True, cache=True)
+def _most_extra(setup, tree, node, kind):  # type: ignore[no-untyped-def]
+    """The most that `node` can have earned after one more token, a word start excepted.
+
+    Inside a word a prefix gains at most the bonus and hot-word loans, for its look-ahead already
+    holds its best word; at the end of a word at most what separates that word from certainty.
+    """
+    options, lexicon_node = setup.parameters[0], tree[node].lexicon
+    most = tree[node].extra + options.most_gained
+    if kind == SEPARATOR and options.mode == WORD_LM and lexicon_node != 0:
+        if lexicon_node > 0:
+            best = setup.lexicon[lexicon_node].best_log_prob
+        else:
+            best = setup.nodes[1 + options.unknown_id].log_prob
+        most += max(0.0, options.lm_weight * (setup.lexicon[0].best_log_prob - best))
+    return most
+
+
+@numba.njit(nogil=True, cache=True)
+def _grow(setup, tree, beam, masses, log_probs, probs, tokens, found, scores, made):  # type: ignore[no-untyped-def]
+    """Prefixes that grow by one of `tokens`; fills found, scores and made. The number of candidates.
+
+    What cannot reach the floor is not looked up.
+    """
+    options = setup.parameters[0]
+    closed = options.mode == WORD_LM and np.isinf(options.unknown_penalty)
+    count = len(beam)
+    floor = _floor(setup, scores[:count])
+    log_totals = np.log(masses[:count, 0] + masses[:count, 1])
+    for token in tokens:
+        kind = setup.tokens[token].kind
+        bounded = options.mode != TOKEN_LM and kind != WORD_START
+        before = count
+        for slot in range(len(beam)):
+            node = beam[slot]
+            log_mass = log_totals[slot]
+            if token == tree[node].token:
+                log_mass = np.log(masses[slot, 0]) if masses[slot, 0] > 0.0 else -np.inf
+            log_mass += log_probs[token]
+            if bounded and log_mass + _most_extra(setup, tree, node, kind) < floor:
+                continue
+            child = tree[node].child
+            while child >= 0 and tree[child].token != token:
+                child = tree[child].sibling
+            if child >= 0:
+                if tree[child].slot >= 0:
+                    continue
+                extra = tree[child].extra
+            elif closed and _is_misspelled(setup, tree, node, token):
+                continue
+            else:
+                extra = _extend(setup, tree, node, token)[4]
+            score = log_mass + extra
+            if score < floor or score == -np.inf:
+                continue
+            mass = masses[slot, 0]
+            if token != tree[node].token:
+                mass += masses[slot, 1]
+            found[count, 0], found[count, 1], scores[count] = 0.0, mass * probs[token], score
+            made[count, 0], made[count, 1], made[count, 2] = node, token, child
+            count += 1
+        if count > before:
+            floor = _floor(setup, scores[:count])
+    return count
+
+
+@numba.njit(nogil=True, cache=True)
+def _select(setup, scores, chosen):  # type: ignore[no-untyped-def]
+    """Positions of the best `beam_size` scores within the threshold, in order; their number."""
+    floor = _floor(setup, scores)
+    ties = setup.parameters[0].beam_size
     for position in range(len(scores)):
         ties -= scores[position] > floor
     count = 0
