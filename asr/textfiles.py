@@ -81,7 +81,7 @@ def read_texts(
         "lines": lambda: _line_entries(text),
     }
     if format not in readers:
-        raise UsageError(f"{path}: no reader for {format!r} here; there are: {', '.join(readers)}")
+        raise UsageError(f"cannot read {path} as {format!r}; formats: {', '.join(FORMATS)}")
     return _collect(path, format, readers[format]())
 
 
