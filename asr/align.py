@@ -1,0 +1,120 @@
+"""When each word of a known text was said: forced alignment of a manifest."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from asr.decoding.alignment import align_tokens
+from asr.decoding.hypothesis import Hypothesis
+from asr.errors import AsrError
+from asr.formats import Labelled, ctm, textgrid
+from asr.manifest import Utterance
+from asr.text import normalize
+from asr.tokenizer import BLANK_ID
+from asr.transcribe import Recognizer, load_utterance, to_transcript, trim
+from asr.transcript import Transcript
+
+BATCH_SIZE = 8
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """An utterance with its words in time, or why it has none.
+
+    Attributes:
+        transcript: times from the beginning of the utterance; None if it cannot be aligned.
+        score: mean ln P a frame of the best path; low where text and audio do not match.
+        problem: what is wrong; empty if nothing is.
+    """
+
+    utterance: Utterance
+    transcript: Transcript | None
+    score: float = 0.0
+    problem: str = ""
+
+
+def align_utterances(
+    utterances: Sequence[Utterance], recognizer: Recognizer, batch_size: int = BATCH_SIZE
+) -> Iterator[Aligned]:
+    """Align each utterance's text with its audio, in order.
+
+    An utterance whose audio cannot be read, whose text the model cannot write, or whose text is
+    longer than the audio allows, is reported in `problem` and disturbs no other.
+    """
+    for first in range(0, len(utterances), batch_size):
+        batch = utterances[first : first + batch_size]
+        loaded = [_load(utterance, recognizer) for utterance in batch]
+        readable = [waveform for waveform in loaded if isinstance(waveform, np.ndarray)]
+        log_probs = iter(_log_probs(readable, recognizer))
+        for utterance, waveform in zip(batch, loaded, strict=True):
+            if isinstance(waveform, np.ndarray):
+                duration_s = len(waveform) / recognizer.sample_rate
+                yield _align(utterance, next(log_probs), duration_s, recognizer)
+            else:
+                yield Aligned(utterance, None, problem=waveform)
+
+
+def _load(utterance: Utterance, recognizer: Recognizer) -> NDArray[np.float32] | str:
+    """The waveform (S,), or why there is none."""
+    try:
+        return load_utterance(utterance, recognizer.sample_rate)
+    except AsrError as error:
+        return str(error)
+
+
+def _log_probs(
+    waveforms: Sequence[NDArray[np.float32]], recognizer: Recognizer
+) -> list[NDArray[np.float32]]:
+    if not waveforms:
+        return []
+    lengths = torch.tensor([len(waveform) for waveform in waveforms])
+    padded = torch.zeros(len(waveforms), int(lengths.max()))
+    for row, waveform in zip(padded, waveforms, strict=True):
+        row[: len(waveform)] = torch.from_numpy(waveform)
+    return trim(recognizer.forward(padded, lengths))
+
+
+def _align(
+    utterance: Utterance,
+    log_probs: NDArray[np.float32],
+    duration_s: float,
+    recognizer: Recognizer,
+) -> Aligned:
+    bundle = recognizer.bundle
+    try:
+        token_ids = bundle.tokenizer.encode(normalize(utterance.text, bundle.normalizer))
+        found = align_tokens(log_probs, np.array(token_ids, np.int32), BLANK_ID)
+    except AsrError as error:
+        return Aligned(utterance, None, problem=str(error))
+    hypothesis = Hypothesis(tuple(token_ids), found.spans, found.confidences, found.score)
+    frame_s = recognizer.model.config.output_frame_s
+    transcript = to_transcript(hypothesis, bundle.tokenizer, frame_s, duration_s)
+    return Aligned(utterance, transcript, found.score / max(1, len(log_probs)))
+
+
+def write_alignments(aligned: Sequence[Aligned], out: Path) -> list[Path]:
+    """Write OUT/words.ctm and OUT/textgrids/UTTERANCE.TextGrid; the paths written."""
+    grids = out / "textgrids"
+    grids.mkdir(parents=True, exist_ok=True)
+    lines, paths = [], [out / "words.ctm"]
+    names: Counter[str] = Counter()
+    for item in aligned:
+        if item.transcript is None:
+            continue
+        utterance = item.utterance
+        name = re.sub(r"[^\w.-]", "_", utterance.utterance_id)
+        names[name] += 1
+        if names[name] > 1:
+            name = f"{name}~{names[name]}"  # "a/b" and "a_b" are two utterances
+        labelled = Labelled(item.transcript, utterance.utterance_id, str(utterance.audio_path))
+        lines.append(ctm(labelled))
+        paths.append(grids / f"{name}.TextGrid")
+        paths[-1].write_text(textgrid(labelled), "utf-8")
+    paths[0].write_text("".join(lines), "utf-8")
+    return paths

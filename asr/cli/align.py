@@ -1,0 +1,42 @@
+"""`asr align`: word times of known text."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("align")(align)
+
+
+def align(
+    manifest: Annotated[Path, typer.Argument(help="JSON lines with audio and its text.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="A bundle's folder.")] = "default",
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the times.")] = Path("align"),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+) -> int:
+    """Find when each word of a manifest's texts was said.
+
+    Writes OUT/words.ctm and OUT/textgrids/UTTERANCE.TextGrid. Utterances whose text is longer than
+    their audio allows, or cannot be written with the model's tokens, are named, not invented; they
+    make the exit status 1, or 3 if nothing could be aligned.
+
+    Example: asr align dev-clean.jsonl --model runs/librispeech/mini/bundle -o align
+    """
+    from asr.align import align_utterances, write_alignments
+    from asr.manifest import read_manifest
+    from asr.transcribe import load_model
+
+    recognizer = load_model(model, device=device, threads=threads)
+    aligned = list(align_utterances(read_manifest(manifest), recognizer))
+    failures = [item for item in aligned if item.transcript is None]
+    for item in failures:
+        typer.echo(f"{item.utterance.utterance_id}: {item.problem}", err=True)
+    num_aligned = len(aligned) - len(failures)
+    if num_aligned:
+        paths = write_alignments(aligned, out)
+        typer.echo(f"{num_aligned} of {len(aligned)} utterances aligned: {paths[0]}")
+    return (1 if num_aligned else 3) if failures or not aligned else 0

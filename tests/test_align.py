@@ -1,0 +1,89 @@
+"""Forced alignment of a manifest: times inside the audio, problems named, batches without effect."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import typer
+from typer.testing import CliRunner
+
+from asr.align import align_utterances
+from asr.bundle import Bundle, save_bundle
+from asr.cli.align import register
+from asr.manifest import Utterance
+from asr.transcribe import Recognizer
+
+
+@pytest.fixture
+def utterances(tmp_path: Path) -> list[Utterance]:
+    """Noise of 1.0, 1.3, ... seconds; what the untrained model hears in it does not matter."""
+    rng = np.random.default_rng(0)
+    texts = ["The quick fox", "jumps over", "a lazy dog", "the dog"]
+    found = []
+    for number, text in enumerate(texts):
+        duration_s = 1.0 + 0.3 * number
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, rng.normal(0, 0.1, int(16000 * duration_s)), 16000)
+        found.append(Utterance(f"u/{number}", path, text, duration_s))
+    return found
+
+
+def test_every_word_gets_its_place_in_order(
+    utterances: list[Utterance], tiny_bundle: Bundle
+) -> None:
+    for aligned in align_utterances(utterances, Recognizer(tiny_bundle)):
+        assert aligned.transcript is not None
+        words = aligned.transcript.words
+        assert [word.text for word in words] == aligned.utterance.text.lower().split()
+        times = [time for word in words for time in (word.start_s, word.end_s)]
+        assert times == sorted(times)
+        assert 0 <= times[0] < times[-1] <= aligned.utterance.duration_s
+        assert aligned.score < 0
+
+
+def test_batches_change_nothing(utterances: list[Utterance], tiny_bundle: Bundle) -> None:
+    recognizer = Recognizer(tiny_bundle)
+    alone = list(align_utterances(utterances, recognizer, batch_size=1))
+    together = list(align_utterances(utterances, recognizer, batch_size=4))
+    for one, other in zip(alone, together, strict=True):
+        assert one.transcript is not None
+        assert other.transcript is not None
+        spans = [(word.start_s, word.end_s) for word in one.transcript.words]
+        assert spans == [(word.start_s, word.end_s) for word in other.transcript.words]
+
+
+def test_command_names_what_cannot_be_aligned(
+    utterances: list[Utterance], tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    save_bundle(tiny_bundle, tmp_path / "bundle")
+    broken = [
+        utterances[0],
+        replace(utterances[1], text="the lazy dog " * 30),  # more than 1.3 s can hold
+        replace(utterances[2], audio_path=tmp_path / "absent.wav"),
+        replace(utterances[3], utterance_id="u_0"),  # its file must not replace that of u/0
+    ]
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text(
+        "".join(
+            json.dumps(
+                {"audio_filepath": str(u.audio_path), "text": u.text, "duration": u.duration_s,
+                 "utterance_id": u.utterance_id}
+            ) + "\n"
+            for u in broken
+        )
+    )  # fmt: skip
+    app = typer.Typer()
+    register(app)
+    options = ["--model", str(tmp_path / "bundle"), "-o", str(tmp_path / "out"), "--device", "cpu"]
+    result = CliRunner().invoke(app, [str(manifest), *options], standalone_mode=False)
+    assert result.return_value == 1, result.output
+    assert "2 of 4 utterances aligned" in result.output
+    assert "u/1: 389 tokens need at least" in result.output
+    assert "absent.wav" in result.output
+    grids = sorted(path.name for path in (tmp_path / "out" / "textgrids").iterdir())
+    assert grids == ["u_0.TextGrid", "u_0~2.TextGrid"]
+    rows = [line.split() for line in (tmp_path / "out" / "words.ctm").read_text().splitlines()]
+    assert [row[4] for row in rows] == ["the", "quick", "fox", "the", "dog"]
