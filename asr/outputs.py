@@ -1,9 +1,8 @@
-"""The output folder: files written whole or not at all, a run log, and what `--resume` reads.
+"""The output folder: files written whole or not at all, and what `--resume` skips.
 
-The run log (`asr-run.jsonl`) gets one line for every input the moment it is finished, after its
-files are in place. A line of a transcribed input holds the whole transcript: so a resumed run can
-write a format that was not asked for before, and the combined files (jsonl, ctm, trn), without
-listening again. A line cut short by a crash is ignored, and its input done again.
+The run log gets one line for every input the moment it is finished, after its files are in place. A
+line of a transcribed input holds the whole transcript: so a resumed run can write a format that was
+not asked for before, and the combined files (jsonl, ctm, trn), without listening again.
 """
 
 import errno
@@ -11,7 +10,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,24 +26,24 @@ from asr.formats import (
     transcript_from_json,
 )
 from asr.inputs import Item
+from asr.runlog import LOG_NAME, LoggedLine, RunLog
 from asr.summary import Summary
 from asr.transcript import Transcript
 
 # Trouble with the folder as a whole: no later file will fare better.
-FATAL_ERRNOS = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EIO}
-LOG, SUMMARY, COMBINED = "asr-run", "asr-summary", "transcripts"
+FATAL_ERRNOS = {
+    errno.ENOSPC,
+    errno.EROFS,
+    getattr(errno, "EDQUOT", errno.ENOSPC),
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+}
+SUMMARY, COMBINED = "asr-summary", "transcripts"
 
 
 class OutputError(AsrError):
     """The output folder cannot be written: the run ends, what is done stays."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """Where the log holds the finished transcript of one content under one set of settings."""
-
-    log: Path
-    offset: int
 
 
 class OutputFolder:
@@ -61,11 +60,10 @@ class OutputFolder:
         self._formats = formats
         self._settings = settings
         self._part = part
-        self._log_path = root / f"{LOG}{part}.jsonl"
-        self._log_file: int | None = None
-        self._done: dict[str, Done] = {}
+        self._log = RunLog(root, part)
+        self._done: dict[str, LoggedLine] = {}
         self._last_key: dict[str, str] = {}  # of each name that an earlier run dealt with
-        self._lines: dict[int, Done] = {}
+        self._lines: dict[int, LoggedLine] = {}
 
     def open(self, items: Sequence[Item], *, resume: bool = False, overwrite: bool = False) -> None:
         """Make the folder and read its logs.
@@ -80,16 +78,18 @@ class OutputFolder:
             raise UsageError(f"-o {printable(self.root)} is not a folder")
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            logs = [log for log in self.root.glob(f"{LOG}*.jsonl") if log.is_file()]
-            for log in sorted(logs, key=lambda log: log.stat().st_mtime):
-                self._read_log(log, resume)
+            for logged, line in self._log.read_all():
+                self._remember(logged, line, resume)
             if not overwrite:
                 self._check_not_in_the_way(items)
-            self._log_file = os.open(self._log_path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            self._lock(self._log_file)
+            self._log.open()
             self._remove_leftovers(items)
-            end_torn_line(self._log_file)
-            self._append(self._header(items))
+            self._log.append(self._header(items))
+        except BlockingIOError:
+            raise OutputError(
+                f"another run is writing to {printable(self.root)}: wait for it, choose another "
+                "-o, or divide the work with --shard"
+            ) from None
         except OSError as error:
             raise self._unwritable(self.root, error) from error
 
@@ -103,22 +103,6 @@ class OutputFolder:
         formats = list(self._formats)
         return {"run": _now(), "settings": self._settings, "formats": formats, "names": names}
 
-    def _lock(self, log_file: int) -> None:
-        """One run at a time in a folder; the lock goes with the process, however it ends."""
-        try:
-            import fcntl  # not on Windows
-        except ImportError:
-            return
-        try:
-            fcntl.flock(log_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(
-                f"another run is writing to {printable(self.root)}: wait for it, choose another "
-                "-o, or divide the work with --shard"
-            ) from None
-        except OSError:
-            return  # a file system without locks
-
     def _remove_leftovers(self, items: Sequence[Item]) -> None:
         """Unfinished files of a run that was killed."""
         folders = {self.root, *(self._path(item, "x").parent for item in items)}
@@ -128,16 +112,14 @@ class OutputFolder:
 
     def close(self) -> None:
         """Close the log."""
-        if self._log_file is not None:
-            os.close(self._log_file)
-            self._log_file = None
+        self._log.close()
 
     def lookup(self, item: Item, content: str) -> Result | None:
         """The result of an earlier run for the same content and settings, or None."""
         done = self._done.get(self._key(item, content))
         if done is None:
             return None
-        transcript = transcript_from_json(_line_at(done))
+        transcript = transcript_from_json(done.read())
         return Result(item, Status.SKIPPED, transcript, "done before", content=content)
 
     def write(self, result: Result) -> Result:
@@ -158,10 +140,9 @@ class OutputFolder:
                 reason = f"cannot write the transcript: {reason_of(error)}"
                 result = Result(result.item, Status.FAILED, reason=reason, content=result.content)
         try:
-            offset = self._append(self._line(result))
+            here = self._log.append(self._line(result))
         except OSError as error:
-            raise self._unwritable(self._log_path, error) from error
-        here = Done(self._log_path, offset)
+            raise self._unwritable(self._log.path, error) from error
         was_done = result.status is Status.SKIPPED and result.transcript is not None
         self._lines[id(result.item)] = self._done[key] if was_done else here
         return result
@@ -186,7 +167,7 @@ class OutputFolder:
         for item in items:
             done = self._lines.get(id(item))
             if done is not None and not item.duplicate_of:
-                yield combined_line(item, _line_at(done), name)
+                yield combined_line(item, done.read(), name)
 
     def _file_formats(self) -> list[str]:
         return [name for name in self._formats if name in FILE_FORMATS]
@@ -220,27 +201,13 @@ class OutputFolder:
             line |= {"audio_filepath": str(item.path), "utterance_id": item.utterance_id}
         return line
 
-    def _append(self, line: Mapping[str, Any]) -> int:
-        """Add a line to the log in one write; returns where it starts."""
-        assert self._log_file is not None
-        data = (json.dumps(line, ensure_ascii=True) + "\n").encode()
-        written = 0
-        while written < len(data):
-            written += os.write(self._log_file, data[written:])
-        return os.lseek(self._log_file, 0, os.SEEK_CUR) - len(data)
-
-    def _read_log(self, log: Path, resume: bool) -> None:
-        offset = 0
-        with log.open("rb") as lines:
-            for data in lines:
-                line = parse_line(data)
-                for name in line.get("names", ()):
-                    self._last_key.setdefault(name, "")
-                if "name" in line:
-                    self._last_key[line["name"]] = line.get("key", "")
-                if resume and "key" in line and line.get("status") in (Status.OK, Status.EMPTY):
-                    self._done[line["key"]] = Done(log, offset)
-                offset += len(data)
+    def _remember(self, logged: LoggedLine, line: Mapping[str, Any], resume: bool) -> None:
+        for name in line.get("names", ()):
+            self._last_key.setdefault(name, "")
+        if "name" in line:
+            self._last_key[line["name"]] = line.get("key", "")
+        if resume and "key" in line and line.get("status") in (Status.OK, Status.EMPTY):
+            self._done[line["key"]] = logged
 
     def _key(self, item: Item, content: str) -> str:
         """What decides a transcript: the file's bytes, the stretch and channel, the settings."""
@@ -252,7 +219,8 @@ class OutputFolder:
         }
         folders = {folder for path in files for folder in path.parents}
         own = {
-            Path(f"{stem}{self._part}.{end}") for stem, end in ((LOG, "jsonl"), (SUMMARY, "json"))
+            Path(f"{stem}{self._part}.{end}")
+            for stem, end in ((LOG_NAME, "jsonl"), (SUMMARY, "json"))
         }
         for path in (*sorted(folders & files.keys()), *sorted(own & files.keys())):
             raise UsageError(
@@ -335,32 +303,6 @@ def write_atomically(path: Path, parts: Iterable[str], prefix: str = ".asr-") ->
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def parse_line(data: bytes) -> dict[str, Any]:
-    """A line of the log; {} for one that a crash cut short."""
-    try:
-        line = json.loads(data)
-    except ValueError:
-        return {}
-    return line if isinstance(line, dict) and data.endswith(b"\n") else {}
-
-
-def end_torn_line(log_file: int) -> None:
-    """Give a last line without its end one, so that the next line starts afresh."""
-    size = os.lseek(log_file, 0, os.SEEK_END)
-    if size == 0:
-        return
-    os.lseek(log_file, size - 1, os.SEEK_SET)
-    if os.read(log_file, 1) != b"\n":
-        os.write(log_file, b"\n")
-    os.lseek(log_file, 0, os.SEEK_END)
-
-
-def _line_at(done: Done) -> dict[str, Any]:
-    with done.log.open("rb") as log:
-        log.seek(done.offset)
-        return parse_line(log.readline())
 
 
 def _now() -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tones import ToneRecognizer
 
-import asr.outputs
+import asr.runlog
 from asr.batch import Result, Status
 from asr.errors import UsageError
 from asr.inputs import Item
@@ -324,4 +324,4 @@ def test_the_log_holds_what_the_formats_need():
     again = transcript_from_json(as_json(labelled(item(), transcript)))
     for render in FILE_FORMATS.values():
         assert render(labelled(item(), again)) == render(labelled(item(), transcript))
-    assert asr.outputs.parse_line(b'{"a": 1}') == {}
+    assert asr.runlog.parse_line(b'{"a": 1}') == {}
