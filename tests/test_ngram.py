@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asr.decoding.arpa import load_ngram, read_arpa, write_arpa
+from asr.decoding.arpa import load_ngram, read_arpa
+from asr.decoding.arpa_writer import write_arpa
 from asr.decoding.ngram import LanguageModelError, NgramModel, load_compiled
 
 ARPA = """\\data\\

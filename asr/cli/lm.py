@@ -47,7 +47,7 @@ def train(
 
     Example: asr lm train novels.txt.xz --order 3 --prune '0 0 1' -o lm
     """
-    from asr.decoding.arpa import write_arpa
+    from asr.decoding.arpa_writer import write_arpa
     from asr.errors import UsageError
     from asr.lm import LmOptions, train_language_model
     from asr.lm_text import TextSource, number_words, read_sentences

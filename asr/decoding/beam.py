@@ -211,7 +211,7 @@ def _announced_search(
     if search.signatures:
         return search(setup, log_probs, probs, tree)  # type: ignore[no-any-return]
     notice = threading.Timer(
-        1.0, LOG.warning, ["compiling the beam search; this happens once after installation"]
+        1.0, LOG.warning, ["preparing the beam search; it is compiled once after installation"]
     )
     notice.daemon = True
     notice.start()

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asr.decoding.arpa import write_arpa
+from asr.decoding.arpa_writer import write_arpa
 from asr.decoding.beam import BeamDecoder, BeamOptions
 from asr.decoding.greedy import greedy_decode
 from asr.decoding.hotwords import Hotword, build_hotwords
