@@ -1,6 +1,6 @@
 """Is one system better than another? Paired tests on the same utterances, and a careful verdict."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -252,10 +252,11 @@ def _rescore(report: StoredReport, first: StoredReport, ids: Sequence[str]) -> C
 
 
 def _distinct_names(reports: Sequence[StoredReport]) -> list[str]:
-    """The systems' names; with the path where two are called the same."""
-    counts: Mapping[str, int] = {
-        one.name: sum(other.name == one.name for other in reports) for one in reports
-    }
-    return [
-        one.name if counts[one.name] == 1 else f"{one.name} ({one.path.parent})" for one in reports
-    ]
+    """The systems' names; the reports' folders where two systems are called the same."""
+    choices: tuple[list[str], ...] = (
+        [one.name for one in reports],
+        [one.path.parent.name for one in reports],
+        [str(one.path.parent) for one in reports],
+    )
+    distinct = (names for names in choices if len(set(names)) == len(names))
+    return next(distinct, [f"{number}: {name}" for number, name in enumerate(choices[2], start=1)])

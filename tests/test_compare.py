@@ -112,7 +112,12 @@ def test_nothing_shared_or_nothing_to_compare() -> None:
 def test_systems_of_one_name_are_told_apart_by_path() -> None:
     second = replace(_report("a", 0.1, 2), path=Path("elsewhere/report.json"))
     names = [one.name for one in compare([_report("a", 0.2, 1), second], samples=500).systems]
-    assert names == ["a (a)", "a (elsewhere)"]
+    assert names == ["a", "elsewhere"]
+    deep = [replace(_report("a", 0.2, n), path=Path(f"run{n}/report/report.json")) for n in (1, 2)]
+    assert [one.name for one in compare(deep, samples=500).systems] == [
+        "run1/report",
+        "run2/report",
+    ]
 
 
 def test_files(tmp_path: Path) -> None:

@@ -163,6 +163,11 @@ def test_compare_two_reports(files: tuple[Path, Path], tmp_path: Path) -> None:
     assert "| bad | 40.00 %" in done.stdout
     assert "good minus bad: -40.00 points" in done.stdout
     assert (tmp_path / "c" / "changed.csv").is_file()
+    named = _run("compare", tmp_path / "a", tmp_path / "b", "--name", "old", "--name", "new")
+    assert "new minus old: -40.00 points" in named.stdout
+    assert isinstance(
+        _run("compare", tmp_path / "a", tmp_path / "b", "--name", "x").exception, AsrError
+    )
 
 
 def test_compare_needs_two(tmp_path: Path) -> None:

@@ -19,6 +19,9 @@ from asr.scoring import (
     ScoringError,
     score,
 )
+from asr.textfiles import read_texts
+
+DATA = Path(__file__).parent / "data" / "hypotheses"
 
 
 @pytest.mark.parametrize(
@@ -179,6 +182,17 @@ def test_sclite_never_finds_fewer_errors(tmp_path: Path) -> None:
     hypotheses = {name: draw.choices(vocabulary, k=draw.randint(1, 12)) for name in references}
     ours, theirs = _both(references, hypotheses, tmp_path)
     assert ours.counts.errors <= theirs["errors"] <= 1.005 * ours.counts.errors
+
+
+def test_real_hypotheses_equal_sclite(tmp_path: Path) -> None:
+    """What a model of the recipe synthetic/demo put out on its 300 test utterances."""
+    references, hypotheses = (
+        {name: text.split() for name, text in read_texts(DATA / file, side).texts.items()}
+        for file, side in (("ref.trn", "reference"), ("hyp.trn", "hypothesis"))
+    )
+    ours, theirs = _both(references, hypotheses, tmp_path)
+    assert ours.counts.errors == theirs["errors"] == 399
+    assert ours.counts.num_reference == theirs["words"] == 2048
 
 
 def test_real_sentences_equal_sclite(asr_data: Path, tmp_path: Path) -> None:

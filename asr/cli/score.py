@@ -118,6 +118,9 @@ def score(
 def compare(
     reports: Annotated[list[Path], typer.Argument(help="Two or more reports (folders or .json).")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for the files.")] = None,
+    name: Annotated[
+        list[str] | None, typer.Option(help="Name of a system, once for each report, in order.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help=_FORCE_HELP)] = False,
     samples: Annotated[int, typer.Option(min=100, help="Bootstrap samples.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
@@ -128,6 +131,8 @@ def compare(
 
     Example: asr compare reports/greedy reports/beam
     """
+    from dataclasses import replace
+
     from asr.compare import compare as compare_reports
     from asr.compare_report import write_comparison
     from asr.compare_text import comparison_to_markdown
@@ -136,7 +141,12 @@ def compare(
 
     if len(reports) < 2:
         raise UsageError("a comparison needs at least two reports")
+    if name and len(name) != len(reports):
+        raise UsageError(f"{len(reports)} reports but {len(name)} names; give one --name for each")
     stored = [read_report(path) for path in reports]
+    stored = (
+        [replace(one, name=new) for one, new in zip(stored, name, strict=True)] if name else stored
+    )
     comparison = compare_reports(stored, force=force, samples=samples, seed=seed)
     typer.echo(comparison_to_markdown(comparison), nl=False)
     if out is not None:
