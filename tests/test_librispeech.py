@@ -26,7 +26,8 @@ def corpus(tmp_path: Path) -> Path:
             soundfile.write(folder / f"{name}.{suffix}", samples, 16_000)
         with (folder / f"{speaker}-{chapter}.trans.txt").open("a") as file:
             file.write(f"{name} SAID BY {speaker}\n")
-    (root / "SPEAKERS.TXT").write_text("; comment\n84   | F | dev-clean | 8 | Ann\n174 | M | x | 1 | Bob\n")
+    table = "; comment\n84   | F | dev-clean | 8 | Ann\n174 | M | x | 1 | Bob\n"
+    (root / "SPEAKERS.TXT").write_text(table)
     return tmp_path
 
 

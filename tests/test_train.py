@@ -178,6 +178,24 @@ def test_development_texts_with_new_characters_count_for_wer(
         train([*settings, "run_dir=" + str(tmp_path / "other"), "data.unknown_characters=error"])
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 90 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_out_of_memory_says_which_keys_to_lower(
+    error: RuntimeError, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("asr.training.lit_module.ctc_losses", too_large)
+    with pytest.raises(AsrError, match=r"out of memory: lower data\.batch_s \(now 15 s"):
+        train(overrides(corpus, tmp_path / "run"))
+
+
 def test_learning_rate_warms_up_and_falls() -> None:
     config = SchedulerConfig(warmup_steps=10, final_share=0.01)
     factors = [lr_factor(step, 100, config) for step in range(101)]

@@ -75,9 +75,28 @@ def run(config: RunConfig) -> TrainedModel:
             f"resuming {checkpoint.path}: epoch {checkpoint.position[0] + 1}, "
             f"{checkpoint.position[1]} batches done"
         )
-    path = checkpoint.path if checkpoint is not None else None
-    trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
+    _fit(trainer, module, data, checkpoint)
     return _finish(config, run_dir, trainer, module, data, manifests)
+
+
+def _fit(
+    trainer: lightning.Trainer,
+    module: AsrLitModule,
+    data: SpeechDataModule,
+    checkpoint: "_Checkpoint | None",
+) -> None:
+    path = checkpoint.path if checkpoint is not None else None
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
+    except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU's has no class of its own
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        longest_s = max(example.utterance.duration_s for example in data.train_examples)
+        raise AsrError(
+            f"out of memory: lower data.batch_s (now {data.config.batch_s:g} s of audio in a batch), "
+            f"data.eval_batch_s ({data.config.eval_batch_s:g}) or data.max_utterance_s (the longest "
+            f"utterance has {longest_s:.1f} s), then go on with resume=true"
+        ) from error
 
 
 def _build(
