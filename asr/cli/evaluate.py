@@ -28,11 +28,13 @@ def evaluate(
 
     Example: asr evaluate dev-clean.jsonl --model runs/librispeech/mini/bundle -o report
     """
+    from asr.decoder_noise import without_decoder_noise
     from asr.evaluate import evaluate as evaluate_manifest
     from asr.transcribe import load_model
 
     recognizer = load_model(model, device=device, threads=threads, precision=precision)
-    evaluation = evaluate_manifest(manifest, recognizer, out)
+    with without_decoder_noise():
+        evaluation = evaluate_manifest(manifest, recognizer, out)
     typer.echo(evaluation.summary())
     for failure in evaluation.failures:
         typer.echo(failure, err=True)

@@ -58,6 +58,11 @@ def _show_problems(subset: "PreparedSubset") -> None:
         print(f"  and {len(subset.problems) - _MAX_PROBLEMS_SHOWN} more", file=sys.stderr)
 
 
+def _show_progress(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\rspoken {done}/{total}", end="" if done < total else "\n", file=sys.stderr)
+
+
 def synthetic(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder for audio and manifests.")
@@ -73,7 +78,9 @@ def synthetic(
     """
     from asr.corpora.synthetic import prepare_synthetic
 
-    corpus = prepare_synthetic(out, train=train, dev=dev, test=test, seed=seed)
+    corpus = prepare_synthetic(
+        out, train=train, dev=dev, test=test, seed=seed, progress=_show_progress
+    )
     for split in (corpus.train, corpus.dev, corpus.test):
         typer.echo(
             f"{split.manifest}: {split.num_utterances} utterances, {split.duration_s / 3600:.2f} h, "

@@ -33,9 +33,11 @@ def train(
     if show:
         typer.echo(to_yaml(config))
         return 0
+    from asr.decoder_noise import without_decoder_noise
     from asr.training.train import run
 
-    trained = run(config)
+    with without_decoder_noise():
+        trained = run(config)
     typer.echo(f"model: {trained.bundle_path}")
     for evaluation in trained.evaluations:
         typer.echo(evaluation.summary())

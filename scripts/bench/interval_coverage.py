@@ -4,7 +4,7 @@ Each speaker has a rate of their own (Beta(6, 34), mean 15 %) and 200 to 600 wor
 speakers anew. Shown for this project's interval, for the plain percentile interval over speakers,
 and for resampling utterances (20 a speaker), as most tools do.
 
-    python scripts/bench/coverage.py           # about two minutes
+    python scripts/bench/interval_coverage.py           # about two minutes
 """
 
 import argparse
