@@ -102,6 +102,20 @@ def test_kill_and_resume_equals_the_uninterrupted_run(corpus: Path) -> None:
     assert (killed_dir / "bundle/model.safetensors").is_file()
 
 
+def test_ctrl_c_says_how_to_go_on(corpus: Path) -> None:
+    run_dir = corpus / "runs/stopped"
+    command = [sys.executable, "-m", "asr", "train", *overrides(corpus, run_dir), "trainer.max_epochs=500"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (run_dir / "checkpoints/last.ckpt").is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command with resume=true goes on" in messages
+    assert "Traceback" not in messages
+
+
 def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(
     corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -88,6 +88,11 @@ def _fit(
     path = checkpoint.path if checkpoint is not None else None
     try:
         trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
+    except SystemExit:  # Lightning ends a run that Ctrl-C stopped with exit(1)
+        if not trainer.interrupted:
+            raise
+        _say(f"stopped; the same command with resume=true goes on from {trainer.default_root_dir}")
+        raise KeyboardInterrupt from None
     except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU's has no class of its own
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
