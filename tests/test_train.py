@@ -37,7 +37,9 @@ def losses(run_dir: Path, version: int = 0) -> dict[int, str]:
     """Training step -> loss, as written in the CSV log."""
     path = run_dir / f"logs/csv/version_{version}/metrics.csv"
     with path.open() as file:
-        return {int(row["step"]): row["train/loss"] for row in csv.DictReader(file) if row["train/loss"]}
+        return {
+            int(row["step"]): row["train/loss"] for row in csv.DictReader(file) if row["train/loss"]
+        }
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +86,9 @@ def test_kill_and_resume_equals_the_uninterrupted_run(corpus: Path) -> None:
     whole = losses(whole_dir)
     command = [sys.executable, "-m", "asr", "train", *overrides(corpus, killed_dir)]
     env = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=env)
+    process = subprocess.Popen(
+        command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=env
+    )
     last = killed_dir / "checkpoints/last.ckpt"
     deadline = time.monotonic() + 120
     while not last.is_file() and time.monotonic() < deadline:
@@ -102,9 +106,35 @@ def test_kill_and_resume_equals_the_uninterrupted_run(corpus: Path) -> None:
     assert (killed_dir / "bundle/model.safetensors").is_file()
 
 
+def test_two_processes_share_the_work(corpus: Path) -> None:
+    """DDP on the CPU: the same examples in all, one bundle, one report, WER over both ranks."""
+    run_dir = corpus / "runs/ddp"
+    command = [
+        sys.executable, "-m", "asr", "train", *overrides(corpus, run_dir), "trainer.max_epochs=2",
+        "trainer.devices=2", "trainer.strategy=ddp",
+    ]  # fmt: skip
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("WER") == 1
+    checkpoint = torch.load(run_dir / "checkpoints/last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 8  # 7 batches, made 8 for two ranks: 4 steps an epoch
+    best = next((run_dir / "checkpoints").glob("epoch=*.ckpt"))
+    in_training = float(re.search(r"wer=([\d.]+)\.ckpt", best.name)[1])  # type: ignore[index]
+    report = json.loads((run_dir / "report/dev/report.json").read_text())
+    assert report["num_utterances"] == 12
+    assert report["wer"] == pytest.approx(in_training, abs=5e-5)
+
+
 def test_ctrl_c_says_how_to_go_on(corpus: Path) -> None:
     run_dir = corpus / "runs/stopped"
-    command = [sys.executable, "-m", "asr", "train", *overrides(corpus, run_dir), "trainer.max_epochs=500"]
+    command = [
+        sys.executable,
+        "-m",
+        "asr",
+        "train",
+        *overrides(corpus, run_dir),
+        "trainer.max_epochs=500",
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not (run_dir / "checkpoints/last.ckpt").is_file() and time.monotonic() < deadline:

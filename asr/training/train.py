@@ -18,21 +18,22 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
 )
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from asr.bundle import Bundle, Training, save_bundle
-from asr.corpora.librispeech import prepare_librispeech
-from asr.corpora.synthetic import prepare_synthetic
 from asr.errors import AsrError, UsageError
 from asr.evaluate import Evaluation, evaluate
 from asr.model import AcousticModel, ModelConfig
 from asr.training.callbacks import EpochLine, Throughput, ValidateLastEpoch
-from asr.training.config import DataConfig, RunConfig, load_config, to_yaml
+from asr.training.config import RunConfig, load_config, to_yaml
 from asr.training.datamodule import Manifests, SpeechDataModule
 from asr.training.lit_module import AsrLitModule, position_of
+from asr.training.prepare import prepare
 from asr.transcribe import load_model
 
 CONFIG_FILE = "config.yaml"
 CHECKPOINT_FOLDER = "checkpoints"
+BUNDLE_FOLDER = "bundle"
 LAST_CHECKPOINT = "last.ckpt"
 _EXPECTED_WARNINGS = (
     ".*does not have many workers.*",  # a cache needs none
@@ -76,6 +77,8 @@ def run(config: RunConfig) -> TrainedModel:
             f"{checkpoint.position[1]} batches done"
         )
     _fit(trainer, module, data, checkpoint)
+    if not trainer.is_global_zero:
+        return TrainedModel(run_dir / BUNDLE_FOLDER, ())
     return _finish(config, run_dir, trainer, module, data, manifests)
 
 
@@ -127,40 +130,10 @@ def _build(
     return module, data
 
 
-def prepare(data: DataConfig) -> dict[str, tuple[Path, ...]]:
-    """Manifests of the splits "train", "dev" and "test"; those of a corpus are made where missing."""
-    names: dict[str, list[str]] = {"train": data.train, "dev": data.dev, "test": data.test}
-    for split, chosen in names.items():
-        if not chosen:
-            raise UsageError(f"data.{split} is empty: name subsets or manifests")
-    if data.corpus == "manifests":
-        return {split: tuple(map(Path, chosen)) for split, chosen in names.items()}
-    folder = Path(data.manifest_dir)
-    if data.corpus == "librispeech":
-        subsets = sorted({name for chosen in names.values() for name in chosen})
-        missing = [name for name in subsets if not (folder / f"{name}.jsonl").is_file()]
-        for subset in prepare_librispeech(data.data_dir, missing, folder) if missing else []:
-            _say(
-                f"prepared {subset.manifest}: {subset.num_utterances} utterances, "
-                f"{subset.duration_s / 3600:.2f} h, {len(subset.problems)} problems"
-            )
-    elif data.corpus == "synthetic":
-        sizes = data.sizes
-        corpus = prepare_synthetic(folder, train=sizes.train, dev=sizes.dev, test=sizes.test)
-        _say(f"{'found' if corpus.reused else 'spoke'} the synthetic corpus in {folder}")
-    else:
-        raise UsageError(
-            f"data.corpus must be librispeech, synthetic or manifests, not {data.corpus!r}"
-        )
-    return {
-        split: tuple(folder / f"{name}.jsonl" for name in chosen) for split, chosen in names.items()
-    }
-
-
 def _check_run_dir(run_dir: Path, config: RunConfig) -> None:
     """Refuse a run folder that holds another run; nothing is written yet."""
     config_file = run_dir / CONFIG_FILE
-    if not config_file.is_file():
+    if not config_file.is_file() or _rank():  # rank 0 has written it for the others
         return
     if not config.resume:
         raise UsageError(
@@ -172,6 +145,8 @@ def _check_run_dir(run_dir: Path, config: RunConfig) -> None:
 
 def _start_run_dir(run_dir: Path, config: RunConfig, data: SpeechDataModule) -> None:
     """Write what is known before training: the configuration and what was left out."""
+    if _rank():
+        return
     lines = []
     for left_out in data.left_out:
         _say(str(left_out))
@@ -294,7 +269,7 @@ def _finish(
     )
     module.bundle.model.eval()
     bundle = Bundle(module.bundle.model, data.tokenizer, config.data.normalizer, training)
-    bundle_path = save_bundle(bundle, run_dir / "bundle")
+    bundle_path = save_bundle(bundle, run_dir / BUNDLE_FOLDER)
     recognizer = load_model(bundle_path, device=str(trainer.strategy.root_device))
     evaluations = tuple(
         evaluate(manifest, recognizer, run_dir / "report" / manifest.stem)
@@ -310,5 +285,11 @@ def _quieten_lightning() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
+def _rank() -> int:
+    """Of this process, known before the trainer is; Lightning reads it from the environment."""
+    return int(getattr(rank_zero_only, "rank", None) or 0)
+
+
+@rank_zero_only
 def _say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
