@@ -35,7 +35,9 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 
 
 def test_inference_imports_neither_lightning_nor_hydra() -> None:
-    loaded = modules_after("import asr.transcribe, asr.batch, asr.evaluate, asr.formats, asr.report")
+    loaded = modules_after(
+        "import asr.transcribe, asr.batch, asr.evaluate, asr.formats, asr.report"
+    )
     assert "torch" in loaded
     assert not loaded & {"lightning", "pytorch_lightning", "hydra", "omegaconf", "tensorboard"}
 

@@ -6,7 +6,9 @@ from asr.errors import UsageError
 from asr.features import FeatureConfig, FrontEnd
 
 
-def masked_share(config: SpecAugmentConfig, lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+def masked_share(
+    config: SpecAugmentConfig, lengths: list[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
     """(log_mel, masked): a batch of random values and where SpecAugment changed it."""
     log_mel = torch.randn(len(lengths), max(lengths), 40)
     augmented = SpecAugment(config)(log_mel, torch.tensor(lengths))

@@ -76,7 +76,9 @@ def test_a_recipe_repeats_no_default() -> None:
 
 
 def test_overrides_come_last() -> None:
-    config = load_config(["recipe=librispeech/mini", "trainer.max_epochs=3", "encoder.num_layers=5"])
+    config = load_config(
+        ["recipe=librispeech/mini", "trainer.max_epochs=3", "encoder.num_layers=5"]
+    )
     assert (config.trainer.max_epochs, config.encoder.num_layers) == (3, 5)
     assert config.data.train == ["train-clean-5"]
 
@@ -104,7 +106,10 @@ def test_a_bad_override_fails_and_says_what_was_meant(override: str, message: st
     ("overrides", "message"),
     [
         ([], "name one recipe.*librispeech/mini"),
-        (["recipe=librispeech/mino"], "Did you mean librispeech/mini.*Recipes: librispeech/clean-100"),
+        (
+            ["recipe=librispeech/mino"],
+            "Did you mean librispeech/mini.*Recipes: librispeech/clean-100",
+        ),
         (["recipe=nowhere.yaml"], "no recipe file nowhere.yaml"),
         (["recipe=librispeech/mini", "recipe=synthetic/demo"], "name one recipe"),
     ],

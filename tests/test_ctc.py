@@ -52,7 +52,9 @@ def test_loss_equals_the_sum_over_all_paths(target: tuple[int, ...]) -> None:
 
 def test_loss_of_an_utterance_does_not_depend_on_its_padding() -> None:
     log_probs = random_log_probs(9, 4, seed=7)
-    alone = ctc_losses(log_probs[None, :6], torch.tensor([6]), torch.tensor([[1, 2]]), torch.tensor([2]))
+    alone = ctc_losses(
+        log_probs[None, :6], torch.tensor([6]), torch.tensor([[1, 2]]), torch.tensor([2])
+    )
     batch = ctc_losses(
         torch.stack((log_probs, log_probs)), torch.tensor([6, 9]),
         torch.tensor([[1, 2, 3, 3], [1, 2, 3, 3]]), torch.tensor([2, 4]),

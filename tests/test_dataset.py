@@ -109,7 +109,9 @@ def test_impossible_limits_are_refused() -> None:
 
 
 def test_a_batch_is_padded_with_zeros(utterances: list[Utterance]) -> None:
-    examples = [Example(one, one.text, tuple(range(1, 2 * n + 1))) for n, one in enumerate(utterances)]
+    examples = [
+        Example(one, one.text, tuple(range(1, 2 * n + 1))) for n, one in enumerate(utterances)
+    ]
     batch = SpeechDataset(examples, DecodedWaveforms(16_000))[BatchKey([2, 0], 0)]
     assert batch.waveforms.shape == (2, 24_000)
     assert batch.waveform_lengths.tolist() == [24_000, 8_000]
@@ -151,7 +153,9 @@ def test_unreadable_files_are_all_listed_and_leave_no_cache(
 ) -> None:
     for number in (1, 3):
         utterances[number].audio_path.write_bytes(b"no audio at all")
-    with pytest.raises(AsrError, match=r"2 of 4 audio files cannot be read(.|\n)*1\.flac(.|\n)*3\.flac"):
+    with pytest.raises(
+        AsrError, match=r"2 of 4 audio files cannot be read(.|\n)*1\.flac(.|\n)*3\.flac"
+    ):
         CachedWaveforms(utterances, 16_000, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
     utterances[0].audio_path.unlink()
@@ -165,9 +169,7 @@ def test_speed_changes_length_by_its_factor_and_follows_seed_epoch_and_index(
     examples = [Example(one, one.text, (1,)) for one in utterances]
     speed = SpeedPerturbation((0.9, 1.0, 1.1), 16_000, seed=1)
     dataset = SpeechDataset(examples, DecodedWaveforms(16_000), speed)
-    lengths = {
-        int(dataset[BatchKey([1], epoch)].waveform_lengths[0]) for epoch in range(30)
-    }
+    lengths = {int(dataset[BatchKey([1], epoch)].waveform_lengths[0]) for epoch in range(30)}
     assert lengths == {17_778, 16_000, 14_546}
     together = dataset[BatchKey([0, 1, 2, 3], 5)].waveform_lengths.tolist()
     alone = [int(dataset[BatchKey([index], 5)].waveform_lengths[0]) for index in range(4)]

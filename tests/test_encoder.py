@@ -22,9 +22,7 @@ def packed_twin(layer: BiLSTM) -> nn.LSTM:
         bidirectional=True,
     )  # fmt: skip
     weights = dict(layer.forward_lstm.named_parameters())
-    weights |= {
-        f"{name}_reverse": value for name, value in layer.backward_lstm.named_parameters()
-    }
+    weights |= {f"{name}_reverse": value for name, value in layer.backward_lstm.named_parameters()}
     twin.load_state_dict({name: value.detach() for name, value in weights.items()})
     return twin
 

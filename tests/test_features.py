@@ -47,7 +47,9 @@ def test_log_mel_equals_librosa(speechlike: np.ndarray) -> None:
         y=speechlike, sr=16_000, n_fft=512, win_length=400, hop_length=160, center=False,
         n_mels=64, fmin=config.min_hz, fmax=config.max_hz, htk=True, norm=None,
     )  # fmt: skip
-    actual, _ = FrontEnd(config)(torch.from_numpy(speechlike)[None], torch.tensor([len(speechlike)]))
+    actual, _ = FrontEnd(config)(
+        torch.from_numpy(speechlike)[None], torch.tensor([len(speechlike)])
+    )
     np.testing.assert_allclose(actual[0].numpy(), np.log(mel.T), atol=1e-4, rtol=1e-4)
 
 

@@ -50,7 +50,9 @@ def test_the_folder_of_subsets_itself_will_do(corpus: Path, tmp_path: Path) -> N
 def test_what_does_not_fit_is_left_out_and_named(corpus: Path, tmp_path: Path) -> None:
     chapter = corpus / "LibriSpeech/dev-clean/84/1"
     with (chapter / "84-1.trans.txt").open("a") as file:
-        file.write("84-1-0002 NO AUDIO\n84-1-0003 BROKEN\n84-1-0004 EMPTY\n84-1-0000 AGAIN\n84-1-0005\n")
+        file.write(
+            "84-1-0002 NO AUDIO\n84-1-0003 BROKEN\n84-1-0004 EMPTY\n84-1-0000 AGAIN\n84-1-0005\n"
+        )
     (chapter / "84-1-0003.flac").write_bytes(b"fLaC and then nothing")
     soundfile.write(chapter / "84-1-0004.wav", np.zeros(0), 16_000)
     soundfile.write(chapter / "84-1-0009.wav", np.zeros(100), 16_000)

@@ -37,7 +37,9 @@ def folder(tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for name in ("talk.flac", "recordings/one.wav", "recordings/deep/two.flac"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(name, 0.1 * random.standard_normal(16_000), 16_000)
-        utterances.append(Utterance(Path(name).stem, Path(name), "a quick fox", 1.0, speaker_id="s"))
+        utterances.append(
+            Utterance(Path(name).stem, Path(name), "a quick fox", 1.0, speaker_id="s")
+        )
     write_manifest("test.jsonl", utterances)
     chapter = Path("corpora/LibriSpeech/dev-clean/1/2")
     chapter.mkdir(parents=True)

@@ -37,7 +37,11 @@ def write_corpus(folder: Path, train: int = 60, dev: int = 12, seed: int = 0) ->
             soundfile.write(path, samples, RATE)
             utterances.append(
                 Utterance(
-                    f"{split}-{number}", path, text, len(samples) / RATE, speaker_id=f"s{number % 3}"
+                    f"{split}-{number}",
+                    path,
+                    text,
+                    len(samples) / RATE,
+                    speaker_id=f"s{number % 3}",
                 )
             )
         write_manifest(folder / f"{split}.jsonl", utterances)

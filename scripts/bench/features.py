@@ -1,6 +1,6 @@
 """MFCC of asr against librosa.feature.mfcc with matched parameters: audio-seconds per second.
 
-    python scripts/bench/features.py [--threads 2] [--rounds 5]
+python scripts/bench/features.py [--threads 2] [--rounds 5]
 """
 
 import argparse
