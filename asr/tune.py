@@ -43,8 +43,8 @@ class Grid:
         more_beam_sizes: tried afterwards with the best weight and bonus.
     """
 
-    lm_weights: tuple[float, ...] = (0.4, 0.8, 1.2, 1.6, 2.0, 2.4)
-    word_bonuses: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 3.0)
+    lm_weights: tuple[float, ...] = (0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2)
+    word_bonuses: tuple[float, ...] = (0.0, 1.0, 2.0, 3.0, 4.0)
     beam_size: int = 32
     more_beam_sizes: tuple[int, ...] = (16, 64, 128)
 
