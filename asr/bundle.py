@@ -1,4 +1,5 @@
-"""A trained model as a folder: config.json, tokens.json, model.safetensors, README.md (model card).
+"""A trained model as a folder: config.json, tokens.json, model.safetensors, README.md (model card),
+and lm.ngram where a language model was added (`asr tune --write`).
 
 A bundle carries constructor arguments, never class paths and never pickles: loading a stranger's
 bundle runs no code of theirs.
@@ -24,11 +25,12 @@ from asr.text import DEFAULT_NORMALIZER, get_normalizer
 from asr.tokenizer import CharTokenizer
 
 FORMAT_VERSION = 1
-CONFIG_FILE, TOKENS_FILE, WEIGHTS_FILE, CARD_FILE = (
+CONFIG_FILE, TOKENS_FILE, WEIGHTS_FILE, CARD_FILE, LM_FILE = (
     "config.json",
     "tokens.json",
     "model.safetensors",
     "README.md",
+    "lm.ngram",
 )
 _Config = TypeVar("_Config", FeatureConfig, EncoderConfig)
 
@@ -57,14 +59,36 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Decoding:
+    """How to decode with a language model where the user does not say; found by `asr tune`.
+
+    Attributes:
+        lm_weight: weight of the language model's ln P.
+        word_bonus: ln, added for each word.
+        beam_size: prefixes kept in each frame.
+    """
+
+    lm_weight: float
+    word_bonus: float
+    beam_size: int
+
+
+@dataclass(frozen=True)
 class Bundle:
-    """A model with all that is needed to use it; `model_id` is a hash of its files' content."""
+    """A model with all that is needed to use it; `model_id` is a hash of its files' content.
+
+    Attributes:
+        decoding: defaults of decoding with a language model; None where not tuned.
+        language_model: path of the compiled language model that belongs to it, if one does.
+    """
 
     model: AcousticModel
     tokenizer: CharTokenizer
     normalizer: str = DEFAULT_NORMALIZER
     training: Training = field(default_factory=Training)
     model_id: str = ""
+    decoding: Decoding | None = None
+    language_model: Path | None = None
 
 
 def save_bundle(bundle: Bundle, path: Path | str) -> Path:
@@ -84,6 +108,9 @@ def save_bundle(bundle: Bundle, path: Path | str) -> Path:
             json.dumps(bundle.tokenizer.tokens, ensure_ascii=False, indent=0) + "\n", "utf-8"
         )
         config = _config(bundle, _sha256(staging / WEIGHTS_FILE))
+        if bundle.language_model is not None:
+            shutil.copyfile(bundle.language_model, staging / LM_FILE)
+            config["lm_sha256"] = _sha256(staging / LM_FILE)
         (staging / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
         (staging / CARD_FILE).write_text(model_card(bundle), "utf-8")
         staging.chmod(0o755)
@@ -125,14 +152,18 @@ def load_bundle(path: Path | str) -> Bundle:
         )
         get_normalizer(config["normalizer"])
         training = Training(**config["training"])
+        decoding = _decoding(config.get("decoding"))
         expected_hash = str(config["model_sha256"])
-    except (KeyError, TypeError, AttributeError, AsrError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, AsrError) as error:
         raise BundleError(f"{path}: {CONFIG_FILE} or {TOKENS_FILE} is damaged: {error}") from error
     model = _load_model(path / WEIGHTS_FILE, model_config, expected_hash)
     model_id = hashlib.sha256(
         (path / CONFIG_FILE).read_bytes() + (path / TOKENS_FILE).read_bytes()
     ).hexdigest()[:16]
-    return Bundle(model, tokenizer, config["normalizer"], training, model_id)
+    return Bundle(
+        model, tokenizer, config["normalizer"], training, model_id, decoding,
+        _language_model(path / LM_FILE, expected="lm_sha256" in config),
+    )  # fmt: skip
 
 
 def model_card(bundle: Bundle) -> str:
@@ -152,6 +183,7 @@ subsampling x{encoder.subsampling} |
 | trained on | {training.data or "unknown"}, {training.hours:.2f} h of speech |
 | training | {training.epochs} epochs, {training.steps} steps, seed {training.seed} |
 | greedy WER on {training.dev_set or "the development set"} | {wer} |
+| decoding | {_decoding_text(bundle)} |
 | made | {training.created or "unknown"} |
 
     asr transcribe talk.flac --model THIS_FOLDER
@@ -162,8 +194,20 @@ errors on speech unlike its training data: other accents, noise, far microphones
 """
 
 
+def _decoding_text(bundle: Bundle) -> str:
+    if bundle.language_model is None:
+        return "greedy; no language model"
+    if bundle.decoding is None:
+        return "beam search with the language model in this folder"
+    tuned = bundle.decoding
+    return (
+        f"beam {tuned.beam_size} with the language model in this folder, weight "
+        f"{tuned.lm_weight:g}, word bonus {tuned.word_bonus:g}"
+    )
+
+
 def _config(bundle: Bundle, weights_hash: str) -> dict[str, Any]:
-    return {
+    config = {
         "format_version": FORMAT_VERSION,
         "features": dataclasses.asdict(bundle.model.config.features),
         "encoder": dataclasses.asdict(bundle.model.config.encoder),
@@ -171,6 +215,23 @@ def _config(bundle: Bundle, weights_hash: str) -> dict[str, Any]:
         "training": dataclasses.asdict(bundle.training),
         "model_sha256": weights_hash,
     }
+    if bundle.decoding is not None:
+        config["decoding"] = dataclasses.asdict(bundle.decoding)
+    return config
+
+
+def _decoding(values: dict[str, Any] | None) -> Decoding | None:
+    if values is None:
+        return None
+    return Decoding(
+        float(values["lm_weight"]), float(values["word_bonus"]), int(values["beam_size"])
+    )
+
+
+def _language_model(path: Path, *, expected: bool) -> Path | None:
+    if expected and not path.is_file():
+        raise BundleError(f"{path} is missing: copy the bundle again")
+    return path if expected else None
 
 
 def _build(kind: type[_Config], arguments: dict[str, Any]) -> _Config:

@@ -22,7 +22,7 @@ from asr.transcribe import Recognizer, load_utterance
 from asr.transcript import Transcript
 
 _BATCH_S = 240.0
-_Loaded = NDArray[np.float32] | AudioError
+Loaded = NDArray[np.float32] | AudioError
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _make_writable(folder: Path) -> None:
 def _recognize(utterances: Sequence[Utterance], recognizer: Recognizer) -> _Recognized:
     transcripts: dict[str, Transcript] = {}
     failures: list[str] = []
-    for batch, loaded in _load_ahead(_length_batches(utterances), recognizer.sample_rate):
+    for batch, loaded in load_ahead(length_batches(utterances), recognizer.sample_rate):
         readable: list[tuple[str, NDArray[np.float32]]] = []
         for utterance, waveform in zip(batch, loaded, strict=True):
             if isinstance(waveform, AudioError):
@@ -133,7 +133,7 @@ def _recognize(utterances: Sequence[Utterance], recognizer: Recognizer) -> _Reco
     return _Recognized(transcripts, tuple(failures))
 
 
-def _length_batches(utterances: Sequence[Utterance]) -> list[list[Utterance]]:
+def length_batches(utterances: Sequence[Utterance]) -> list[list[Utterance]]:
     """Batches of similar length, of at most _BATCH_S seconds with padding."""
     batches: list[list[Utterance]] = [[]]
     for utterance in sorted(utterances, key=lambda utterance: utterance.duration_s):
@@ -143,13 +143,13 @@ def _length_batches(utterances: Sequence[Utterance]) -> list[list[Utterance]]:
     return batches
 
 
-def _load_ahead(
+def load_ahead(
     batches: Sequence[list[Utterance]], sample_rate: int
-) -> Iterator[tuple[list[Utterance], list[_Loaded]]]:
+) -> Iterator[tuple[list[Utterance], list[Loaded]]]:
     """Each batch with its waveforms; threads decode the next batch meanwhile."""
     with ThreadPoolExecutor() as pool:
 
-        def start(batch: list[Utterance]) -> list[Future[_Loaded]]:
+        def start(batch: list[Utterance]) -> list[Future[Loaded]]:
             return [pool.submit(_load, utterance, sample_rate) for utterance in batch]
 
         waiting = start(batches[0])
@@ -159,7 +159,7 @@ def _load_ahead(
             yield batch, [future.result() for future in loading]
 
 
-def _load(utterance: Utterance, sample_rate: int) -> _Loaded:
+def _load(utterance: Utterance, sample_rate: int) -> Loaded:
     try:
         return load_utterance(utterance, sample_rate)
     except AudioError as error:
@@ -178,7 +178,7 @@ def _facts(
         title=f"{manifest.stem}: word error rate",
         system=f"{training.recipe or 'model'} ({recognizer.model_id or 'not saved'})",
         num_parameters=recognizer.model.num_parameters,
-        decoder="greedy",
+        decoder=recognizer.decoder.name,
         device=f"{recognizer.device}, {torch.get_num_threads()} threads, {recognizer.precision}",
         audio_s=recognized.audio_s,
         wall_s=wall_s,

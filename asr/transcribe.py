@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asr.audio import load_audio
 from asr.bundle import Bundle, load_bundle
-from asr.decoding.greedy import greedy_decode
+from asr.decoder import GREEDY, Decoder, DecoderOptions, make_decoder
 from asr.decoding.hypothesis import Hypothesis
 from asr.errors import AsrError, UsageError
 from asr.manifest import Utterance
@@ -26,12 +26,20 @@ PRECISIONS = ("float32", "bfloat16")
 class Recognizer:
     """A model ready to transcribe. Each transcript is independent of its batch neighbours."""
 
-    def __init__(self, bundle: Bundle, *, device: str = "cpu", precision: str = "float32") -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        device: str = "cpu",
+        precision: str = "float32",
+        decoder: Decoder = GREEDY,
+    ) -> None:
         if precision not in PRECISIONS:
             raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
         self.bundle = bundle
         self.device = torch.device(device)
         self.precision = precision
+        self.decoder = decoder
         self.model = bundle.model.to(self.device)
 
     @property
@@ -43,6 +51,11 @@ class Recognizer:
     def model_id(self) -> str:
         """Hash of the bundle's content."""
         return self.bundle.model_id
+
+    @property
+    def settings(self) -> str:
+        """All that decides the words of a transcript: model, precision, decoder."""
+        return f"{self.model_id} {self.precision} {self.decoder.settings}"
 
     def transcribe(
         self, audio: Path | str | NDArray[np.float32], sample_rate: int | None = None
@@ -60,11 +73,11 @@ class Recognizer:
         """Transcribe mono waveforms (S,) at the model's sample rate as one padded batch."""
         if not waveforms:
             return []
-        lengths = torch.tensor([len(waveform) for waveform in waveforms])
-        padded = torch.zeros(len(waveforms), int(lengths.max()))
-        for row, waveform in zip(padded, waveforms, strict=True):
-            row[: len(waveform)] = torch.from_numpy(waveform)
-        return self.transcribe_padded(padded, lengths)
+        return self.transcribe_padded(*_pad(waveforms))
+
+    def log_probs(self, waveforms: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Log-probabilities (T', V) of each of mono waveforms (S,), as one padded batch."""
+        return trim(self.forward(*_pad(waveforms))) if waveforms else []
 
     def transcribe_padded(self, waveforms: Tensor, lengths: Tensor) -> list[Transcript]:
         """Transcribe a padded batch: waveforms (B, S) float32, lengths (B,) samples."""
@@ -81,15 +94,23 @@ class Recognizer:
 
     def to_transcripts(self, output: ModelOutput, lengths: Tensor) -> list[Transcript]:
         """Decode a batch's log-probabilities; lengths (B,) samples give the durations."""
-        log_probs = trim(output)
+        hypotheses = self.decoder.decode_batch(trim(output), torch.get_num_threads())
         durations = [length / self.sample_rate for length in lengths.tolist()]
         return [
             to_transcript(
-                greedy_decode(utterance), self.bundle.tokenizer,
-                self.model.config.output_frame_s, duration_s,
+                hypothesis, self.bundle.tokenizer, self.model.config.output_frame_s, duration_s
             )
-            for utterance, duration_s in zip(log_probs, durations, strict=True)
+            for hypothesis, duration_s in zip(hypotheses, durations, strict=True)
         ]  # fmt: skip
+
+
+def _pad(waveforms: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
+    """Waveforms (B, S) with zeros at their ends, lengths (B,)."""
+    lengths = torch.tensor([len(waveform) for waveform in waveforms])
+    padded = torch.zeros(len(waveforms), int(lengths.max()))
+    for row, waveform in zip(padded, waveforms, strict=True):
+        row[: len(waveform)] = torch.from_numpy(waveform)
+    return padded, lengths
 
 
 def trim(output: ModelOutput) -> list[NDArray[np.float32]]:
@@ -107,17 +128,35 @@ def load_model(
     device: str = "auto",
     threads: int | None = None,
     precision: str = "float32",
+    decoder: str | None = None,
+    lm: Path | str | None = None,
+    beam_size: int | None = None,
+    lm_weight: float | None = None,
+    word_bonus: float | None = None,
+    unknown_penalty: float | None = None,
+    hotwords: Path | str | None = None,
 ) -> Recognizer:
     """Load a bundle for use.
+
+    A bundle with a language model of its own decodes with it, unless `decoder` is "greedy".
 
     Args:
         path: a bundle's folder.
         device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", ...
         threads: CPU threads of torch; None leaves torch's choice.
         precision: "float32", or "bfloat16" (faster where the processor has it).
+        decoder: "greedy" or "beam"; None chooses by the bundle and the options below.
+        lm: compiled language model, ARPA file, or a folder with one; None: the bundle's, if any.
+        beam_size, lm_weight, word_bonus: of the beam search; None: the bundle's tuned values, else
+            those of BeamOptions.
+        unknown_penalty: ln, subtracted for each word that the language model lacks; None: only its
+            words can be written.
+        hotwords: file of phrases to prefer, one a line, optionally a tab and a weight.
 
     Raises:
         BundleError: not a usable bundle.
+        LanguageModelError: not a usable language model, or one in another case or language.
+        UsageError: options that do not go together, hot words that cannot be used.
         AsrError: the device is not there.
     """
     if str(path) == DEFAULT_MODEL:
@@ -125,9 +164,18 @@ def load_model(
             "no default model is shipped with this version: train one with `asr train` and name "
             "its folder with --model"
         )
+    options = DecoderOptions(
+        decoder, lm, hotwords, beam_size, lm_weight, word_bonus, unknown_penalty
+    )
     if threads is not None:
         torch.set_num_threads(threads)
-    return Recognizer(load_bundle(path), device=_resolve_device(device), precision=precision)
+    bundle = load_bundle(path)
+    return Recognizer(
+        bundle,
+        device=_resolve_device(device),
+        precision=precision,
+        decoder=make_decoder(bundle, options),
+    )
 
 
 def load_utterance(utterance: Utterance, sample_rate: int) -> NDArray[np.float32]:

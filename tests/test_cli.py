@@ -45,7 +45,8 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"asr {__version__}\n"
     assert run("--help") == 0
     listed = capsys.readouterr().out
-    for command in "prepare train transcribe evaluate score compare lm info doctor".split():  # noqa: SIM905
+    commands = "prepare train transcribe evaluate score compare align tune lm info doctor"
+    for command in commands.split():
         assert command in listed
 
 

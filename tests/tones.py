@@ -55,6 +55,11 @@ class ToneRecognizer:
         self.poison: float | None = None
         self._pause_s = pause_s
 
+    @property
+    def settings(self) -> str:
+        """What decides its words."""
+        return f"{self.model_id} tones"
+
     def transcribe_batch(self, waveforms: Sequence[NDArray[np.float32]]) -> list[Transcript]:
         """Transcribe (S,) waveforms."""
         time.sleep(self._pause_s)

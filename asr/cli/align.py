@@ -30,7 +30,7 @@ def align(
     from asr.manifest import read_manifest
     from asr.transcribe import load_model
 
-    recognizer = load_model(model, device=device, threads=threads)
+    recognizer = load_model(model, device=device, threads=threads, decoder="greedy")
     aligned = list(align_utterances(read_manifest(manifest), recognizer))
     failures = [item for item in aligned if item.transcript is None]
     for item in failures:

@@ -5,6 +5,16 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.decoding import (
+    BeamSizeOption,
+    DecoderOption,
+    HotwordsOption,
+    LmOption,
+    LmWeightOption,
+    UnknownPenaltyOption,
+    WordBonusOption,
+)
+
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
@@ -20,6 +30,13 @@ def evaluate(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    decoder: DecoderOption = None,
+    lm: LmOption = None,
+    beam_size: BeamSizeOption = None,
+    lm_weight: LmWeightOption = None,
+    word_bonus: WordBonusOption = None,
+    unknown_penalty: UnknownPenaltyOption = None,
+    hotwords: HotwordsOption = None,
 ) -> int:
     """Transcribe a manifest and report word and character error rates.
 
@@ -32,7 +49,19 @@ def evaluate(
     from asr.evaluate import evaluate as evaluate_manifest
     from asr.transcribe import load_model
 
-    recognizer = load_model(model, device=device, threads=threads, precision=precision)
+    recognizer = load_model(
+        model,
+        device=device,
+        threads=threads,
+        precision=precision,
+        decoder=decoder,
+        lm=lm,
+        beam_size=beam_size,
+        lm_weight=lm_weight,
+        word_bonus=word_bonus,
+        unknown_penalty=unknown_penalty,
+        hotwords=hotwords,
+    )
     with without_decoder_noise():
         evaluation = evaluate_manifest(manifest, recognizer, out)
     typer.echo(evaluation.summary())

@@ -11,6 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asr.cli.decoding import (
+    BeamSizeOption,
+    DecoderOption,
+    HotwordsOption,
+    LmOption,
+    LmWeightOption,
+    UnknownPenaltyOption,
+    WordBonusOption,
+)
+
 if TYPE_CHECKING:
     from asr.batch import BatchOptions, BatchRecognizer, Result
     from asr.inputs import Item
@@ -74,6 +84,13 @@ def transcribe(
     ] = Channels.MIX,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    decoder: DecoderOption = None,
+    lm: LmOption = None,
+    beam_size: BeamSizeOption = None,
+    lm_weight: LmWeightOption = None,
+    word_bonus: WordBonusOption = None,
+    unknown_penalty: UnknownPenaltyOption = None,
+    hotwords: HotwordsOption = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the network.", min=1)] = None,
     jobs: Annotated[int, typer.Option(help="Threads that read and decode files.", min=1)] = 2,
     workers: Annotated[
@@ -118,7 +135,19 @@ def transcribe(
             _check_stdout_formats(names, alone := _is_alone(items, inputs or []))
         from asr.transcribe import load_model
 
-        recognizer = load_model(model, device=device, threads=threads, precision=precision)
+        recognizer = load_model(
+            model,
+            device=device,
+            threads=threads,
+            precision=precision,
+            decoder=decoder,
+            lm=lm,
+            beam_size=beam_size,
+            lm_weight=lm_weight,
+            word_bonus=word_bonus,
+            unknown_penalty=unknown_penalty,
+            hotwords=hotwords,
+        )
         options = BatchOptions(jobs, batch_seconds, 8 * batch_seconds, workers)
         job = _Job(recognizer, items, options, quiet)
         with _stop_on_sigterm(), without_decoder_noise():
@@ -126,8 +155,7 @@ def transcribe(
                 return job.to_stdout(names[0], alone)
             from asr.outputs import OutputFolder
 
-            settings = f"{recognizer.model_id} {precision}"
-            folder = OutputFolder(out, names, settings, part)
+            folder = OutputFolder(out, names, recognizer.settings, part)
             try:
                 folder.open(items, resume=resume, overwrite=overwrite)
                 return job.to_folder(folder)

@@ -35,6 +35,12 @@ def load_ngram(path: Path | str) -> NgramModel:
     Raises:
         LanguageModelError: no such file, or not a usable model.
     """
+    path = find_ngram(path)
+    return load_compiled(path) if is_compiled(path) else read_arpa(path)
+
+
+def find_ngram(path: Path | str) -> Path:
+    """The file of a language model: itself, or the one in a folder; LanguageModelError if none."""
     path = Path(path)
     if path.is_dir():
         found = sorted(path.glob("*.ngram")) or sorted(path.glob("*.arpa*"))
@@ -43,7 +49,7 @@ def load_ngram(path: Path | str) -> NgramModel:
         path = found[0]
     if not path.is_file():
         raise LanguageModelError(f"no language model at {path}: make one with `asr lm train`")
-    return load_compiled(path) if is_compiled(path) else read_arpa(path)
+    return path
 
 
 def open_bytes(path: Path) -> IO[bytes]:

@@ -1,0 +1,43 @@
+"""Options of decoding that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DecoderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--decoder",
+        help="greedy or beam; without it: beam where there is a language model or hot words.",
+    ),
+]
+LmOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--lm",
+        help="Language model: compiled, ARPA, or their folder; else the model's own, if any.",
+    ),
+]
+BeamSizeOption = Annotated[
+    int | None, typer.Option("--beam-size", help="Prefixes kept in each frame.", min=1)
+]
+LmWeightOption = Annotated[
+    float | None, typer.Option("--lm-weight", help="Weight of the language model.")
+]
+WordBonusOption = Annotated[
+    float | None, typer.Option("--word-bonus", help="Added for each word (ln).")
+]
+UnknownPenaltyOption = Annotated[
+    float | None,
+    typer.Option(
+        "--unknown-penalty",
+        help="Let words be written that the language model lacks, at this price (ln) each.",
+    ),
+]
+HotwordsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--hotwords", help="Words and phrases to prefer: one a line, optionally a tab and a weight."
+    ),
+]

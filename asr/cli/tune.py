@@ -1,0 +1,90 @@
+"""`asr tune`: language-model weight, word bonus and beam size on a development set."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from asr.cli.decoding import LmOption
+
+_Number = TypeVar("_Number", int, float)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("tune")(tune)
+
+
+def tune(
+    manifest: Annotated[Path, typer.Argument(help="JSON lines with audio and reference texts.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="A bundle's folder.")] = "default",
+    lm: LmOption = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the picture.")] = Path(
+        "tune"
+    ),
+    lm_weights: Annotated[
+        str | None, typer.Option(help="Weights to try, such as '0.5 1 1.5'.")
+    ] = None,
+    word_bonuses: Annotated[
+        str | None, typer.Option(help="Word bonuses to try, such as '0 1 2'.")
+    ] = None,
+    beam_size: Annotated[int, typer.Option(help="Beam of the grid.", min=1)] = 32,
+    beam_sizes: Annotated[
+        str | None, typer.Option(help="Beams to try with the best weights, such as '16 64 128'.")
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Put the best values, and --lm, into the model.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads.", min=1)] = None,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+) -> int:
+    """Find the weights of a language model on a development set.
+
+    The network runs once; then every combination is decoded. Prints a table and draws
+    OUT/surface.png. With --write, `asr transcribe` and `asr evaluate` decode with the best values
+    from then on.
+
+    Example: asr tune dev-clean.jsonl --model runs/librispeech/mini/bundle --lm lm --write
+    """
+    from asr.decoder_noise import without_decoder_noise
+    from asr.transcribe import load_model
+    from asr.tune import Grid, write_tuning
+    from asr.tune import tune as tune_weights
+    from asr.tune_report import draw_surface, tuning_table
+
+    default = Grid()
+    grid = Grid(
+        _numbers(lm_weights, "--lm-weights", float) or default.lm_weights,
+        _numbers(word_bonuses, "--word-bonuses", float) or default.word_bonuses,
+        beam_size,
+        _numbers(beam_sizes, "--beam-sizes", int) or default.more_beam_sizes,
+    )
+    recognizer = load_model(
+        model, device=device, threads=threads, precision=precision, decoder="greedy"
+    )
+    with without_decoder_noise():
+        tuning = tune_weights(manifest, recognizer, lm, grid, _say if sys.stderr.isatty() else None)
+    typer.echo(tuning_table(tuning))
+    typer.echo(f"picture: {draw_surface(tuning, out / 'surface.png')}")
+    if write:
+        typer.echo(f"written into {write_tuning(model, tuning.best.decoding, lm)}")
+    for failure in tuning.failures:
+        typer.echo(failure, err=True)
+    return 1 if tuning.failures else 0
+
+
+def _numbers(text: str | None, option: str, kind: Callable[[str], _Number]) -> tuple[_Number, ...]:
+    from asr.errors import UsageError
+
+    try:
+        return tuple(kind(part) for part in (text or "").replace(",", " ").split())
+    except ValueError:
+        raise UsageError(f"{option} takes numbers such as '1 2', not {text!r}") from None
+
+
+def _say(done: int, total: int) -> None:
+    end = "\n" if done == total else ""
+    typer.echo(f"\r\033[K{done} of {total} combinations{end}", err=True, nl=False)

@@ -1,0 +1,237 @@
+"""The weights of a language model, found on a development set.
+
+The network runs once; every trial decodes the same log-probabilities. First a grid of language-model
+weights and word bonuses at one beam size, then other beam sizes at the best of them.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from asr.audio import AudioError
+from asr.bundle import LM_FILE, Decoding, load_bundle, save_bundle
+from asr.decoder import GREEDY, Decoder, bind_language_model
+from asr.decoding.beam import BeamDecoder, BeamOptions
+from asr.decoding.lexicon import Alphabet
+from asr.errors import AsrError, UsageError
+from asr.evaluate import length_batches, load_ahead
+from asr.manifest import Utterance, read_manifest
+from asr.scoring import score
+from asr.text import get_normalizer
+from asr.transcribe import Recognizer
+
+if TYPE_CHECKING:
+    from asr.decoding.language import LanguageModel
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What to try.
+
+    Attributes:
+        lm_weights: weights of the language model.
+        word_bonuses: bonuses a word (ln).
+        beam_size: prefixes kept while weight and bonus are searched.
+        more_beam_sizes: tried afterwards with the best weight and bonus.
+    """
+
+    lm_weights: tuple[float, ...] = (0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2)
+    word_bonuses: tuple[float, ...] = (0.0, 1.0, 2.0, 3.0, 4.0)
+    beam_size: int = 32
+    more_beam_sizes: tuple[int, ...] = (16, 64, 128)
+
+    def __post_init__(self) -> None:
+        if not self.lm_weights or not self.word_bonuses:
+            raise UsageError("the grid needs at least one weight and one word bonus")
+        for lm_weight in self.lm_weights:
+            for word_bonus in self.word_bonuses:
+                self.options(Decoding(lm_weight, word_bonus, self.beam_size))
+        for beam_size in self.more_beam_sizes:
+            BeamOptions(beam_size=beam_size)
+
+    @staticmethod
+    def options(decoding: Decoding) -> BeamOptions:
+        """Options of the search; UsageError if they cannot be."""
+        return BeamOptions(
+            beam_size=decoding.beam_size,
+            lm_weight=decoding.lm_weight,
+            word_bonus=decoding.word_bonus,
+        )
+
+    @property
+    def num_trials(self) -> int:
+        """Number of times that the set is decoded with the language model."""
+        beams = set(self.more_beam_sizes) - {self.beam_size}
+        return len(set(self.lm_weights)) * len(set(self.word_bonuses)) + len(beams)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One way to decode, and its word error rate on the set (a fraction)."""
+
+    decoding: Decoding
+    wer: float
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """All trials on one manifest.
+
+    Attributes:
+        greedy_wer: word error rate without a language model, a fraction.
+        surface: trials of weight and bonus, in the order of the grid.
+        beams: trials of beam sizes at the best of them, smallest first.
+        failures: a line for each utterance whose audio could not be read; left out of every trial.
+    """
+
+    manifest: Path
+    num_utterances: int
+    greedy_wer: float
+    grid: Grid
+    surface: tuple[Trial, ...]
+    beams: tuple[Trial, ...]
+    failures: tuple[str, ...]
+
+    @property
+    def best(self) -> Trial:
+        """The lowest word error rate; among equals the smallest beam, then the first of the grid."""
+        return min(self.beams, key=lambda trial: (trial.wer, trial.decoding.beam_size))
+
+    @property
+    def edges(self) -> tuple[str, ...]:
+        """Names of the weights whose best value is the last or first of several in the grid."""
+        best = self.best.decoding
+        found = []
+        for name, value, tried in (
+            ("lm-weights", best.lm_weight, self.grid.lm_weights),
+            ("word-bonuses", best.word_bonus, self.grid.word_bonuses),
+        ):
+            if len(set(tried)) > 1 and value in (min(tried), max(tried)):
+                found.append(name)
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Set:
+    """A development set after the network: log_probs (T', V) and reference of each utterance."""
+
+    log_probs: dict[str, NDArray[np.float32]]
+    references: dict[str, str]
+    failures: tuple[str, ...]
+
+
+def tune(
+    manifest: Path | str,
+    recognizer: Recognizer,
+    lm: Path | str | None = None,
+    grid: Grid | None = None,
+    progress: Progress | None = None,
+) -> Tuning:
+    """Decode `manifest` with every combination of the grid.
+
+    Args:
+        lm: language model; None: the one in the recognizer's bundle.
+        progress: called with the number of trials done and of all trials.
+
+    Raises:
+        UsageError: neither `lm` nor a language model in the bundle.
+        LanguageModelError: a language model that cannot be used with this recognizer.
+        AsrError: no audio of the manifest can be read.
+    """
+    grid, bundle = grid or Grid(), recognizer.bundle
+    path = lm or bundle.language_model
+    if path is None:
+        raise UsageError("the model has no language model of its own: name one with --lm")
+    language_model = bind_language_model(bundle, path)
+    prepared = _run_network(read_manifest(manifest), recognizer)
+    done = 0
+
+    def run(decoding: Decoding) -> Trial:
+        nonlocal done
+        decoder = _decoder(recognizer, language_model, decoding)
+        trial = Trial(decoding, _wer(prepared, recognizer, decoder))
+        done += 1
+        if progress:
+            progress(done, grid.num_trials)
+        return trial
+
+    surface = tuple(
+        run(Decoding(lm_weight, word_bonus, grid.beam_size))
+        for word_bonus in sorted(set(grid.word_bonuses))
+        for lm_weight in sorted(set(grid.lm_weights))
+    )
+    best = min(surface, key=lambda trial: trial.wer)
+    beams = [
+        run(replace(best.decoding, beam_size=beam_size))
+        for beam_size in sorted(set(grid.more_beam_sizes) - {grid.beam_size})
+    ]
+    beams = sorted([best, *beams], key=lambda trial: trial.decoding.beam_size)
+    greedy_wer = _wer(prepared, recognizer, GREEDY)
+    return Tuning(
+        Path(manifest), len(prepared.references), greedy_wer, grid, surface, tuple(beams),
+        prepared.failures,
+    )  # fmt: skip
+
+
+def write_tuning(model: Path | str, decoding: Decoding, lm: Path | str | None = None) -> Path:
+    """Put tuned values into the bundle at `model`, and a copy of the language model `lm` if given.
+
+    Returns:
+        The bundle's path.
+    """
+    from asr.decoding.arpa import load_ngram
+
+    bundle = load_bundle(model)
+    with tempfile.TemporaryDirectory(prefix="asr-") as folder:
+        if lm is not None:
+            load_ngram(lm).save(Path(folder) / LM_FILE)
+            bundle = replace(bundle, language_model=Path(folder) / LM_FILE)
+        return save_bundle(replace(bundle, decoding=decoding), model)
+
+
+def _decoder(
+    recognizer: Recognizer, language_model: "LanguageModel", decoding: Decoding
+) -> Decoder:
+    alphabet = Alphabet.from_tokens(recognizer.bundle.tokenizer.tokens)
+    return Decoder(beam=BeamDecoder(alphabet, Grid.options(decoding), language_model))
+
+
+def _run_network(utterances: Sequence[Utterance], recognizer: Recognizer) -> _Set:
+    log_probs: dict[str, NDArray[np.float32]] = {}
+    failures: list[str] = []
+    for batch, loaded in load_ahead(length_batches(utterances), recognizer.sample_rate):
+        readable: list[tuple[str, NDArray[np.float32]]] = []
+        for utterance, waveform in zip(batch, loaded, strict=True):
+            if isinstance(waveform, AudioError):
+                failures.append(f"{utterance.utterance_id}: {waveform}")
+            else:
+                readable.append((utterance.utterance_id, waveform))
+        found = recognizer.log_probs([waveform for _, waveform in readable])
+        log_probs.update(zip([name for name, _ in readable], found, strict=True))
+    if not log_probs:
+        raise AsrError(f"no audio of the manifest can be read; the first failure: {failures[0]}")
+    references = {
+        utterance.utterance_id: utterance.text
+        for utterance in utterances
+        if utterance.utterance_id in log_probs
+    }
+    return _Set(log_probs, references, tuple(failures))
+
+
+def _wer(prepared: _Set, recognizer: Recognizer, decoder: Decoder) -> float:
+    tokenizer, normalizer = recognizer.bundle.tokenizer, recognizer.bundle.normalizer
+    utterances = list(prepared.log_probs.values())
+    hypotheses = decoder.decode_batch(utterances, torch.get_num_threads())
+    texts = {
+        name: tokenizer.decode(hypothesis.token_ids)
+        for name, hypothesis in zip(prepared.log_probs, hypotheses, strict=True)
+    }
+    return score(prepared.references, texts, normalize=get_normalizer(normalizer)).wer

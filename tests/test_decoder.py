@@ -1,0 +1,218 @@
+"""Which decoder is used, what it writes, and what is said where it cannot be."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from language_bundle import SENTENCES, write_language_model, write_noise_manifest
+
+from asr.bundle import Bundle, BundleError, Decoding, load_bundle, save_bundle
+from asr.cli import main
+from asr.decoder import DecoderOptions, make_decoder, read_hotwords
+from asr.decoding.ngram import LanguageModelError
+from asr.errors import AsrError, UsageError
+from asr.transcribe import Recognizer, load_model
+
+WORDS = {word for sentence in SENTENCES for word in sentence.split()}
+
+
+@pytest.fixture
+def lm(tmp_path: Path) -> Path:
+    return write_language_model(tmp_path / "words.ngram")
+
+
+@pytest.fixture
+def with_lm(tiny_bundle: Bundle, lm: Path, tmp_path: Path) -> Path:
+    """A saved bundle with a language model of its own."""
+    bundle = replace(tiny_bundle, language_model=lm, decoding=Decoding(0.7, 1.5, 8))
+    return save_bundle(bundle, tmp_path / "with-lm")
+
+
+def waveforms() -> list[np.ndarray]:
+    return [
+        (0.1 * np.random.default_rng(seed).standard_normal(16_000 + 4_000 * seed)).astype("float32")
+        for seed in range(4)
+    ]
+
+
+def test_words_of_the_language_model_with_times_in_any_batch_and_thread(
+    tiny_bundle: Bundle, lm: Path
+) -> None:
+    options = DecoderOptions(lm=lm, lm_weight=0.2, word_bonus=2.0, beam_size=16)
+    recognizer = Recognizer(tiny_bundle, decoder=make_decoder(tiny_bundle, options))
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = [recognizer.transcribe_batch([waveform])[0] for waveform in waveforms()]
+        torch.set_num_threads(2)
+        together = recognizer.transcribe_batch(waveforms())
+    finally:
+        torch.set_num_threads(threads)
+    assert [one.text for one in together] == [one.text for one in alone]
+    words = [word for one in together for word in one.words]
+    assert words
+    assert {word.text for word in words} <= WORDS
+    for one in together:
+        times = [time for word in one.words for time in (word.start_s, word.end_s)]
+        assert times == sorted(times)
+        assert all(0 <= time <= one.duration_s for time in times)
+    assert all(0 < word.confidence <= 1 for word in words)
+
+
+def test_the_choice_of_decoder(tiny_bundle: Bundle, lm: Path, with_lm: Path) -> None:
+    own = load_bundle(with_lm)
+    for bundle, options, name in (
+        (tiny_bundle, DecoderOptions(), "greedy"),
+        (tiny_bundle, DecoderOptions("beam"), "beam 64"),
+        (tiny_bundle, DecoderOptions(beam_size=4), "beam 4"),
+        (tiny_bundle, DecoderOptions(lm=lm), "beam 64 + 2-gram (weight 1, bonus 0.5)"),
+        (own, DecoderOptions(), "beam 8 + 2-gram (weight 0.7, bonus 1.5)"),
+        (own, DecoderOptions(lm_weight=2.0), "beam 8 + 2-gram (weight 2, bonus 1.5)"),
+        (own, DecoderOptions("greedy"), "greedy"),
+    ):
+        assert make_decoder(bundle, options).name == name
+
+
+def test_settings_tell_decoders_apart(tiny_bundle: Bundle, lm: Path, tmp_path: Path) -> None:
+    (tmp_path / "hot.txt").write_text("fox\n")
+    hot = DecoderOptions(lm=lm, hotwords=tmp_path / "hot.txt")
+    settings = [
+        make_decoder(tiny_bundle, options).settings
+        for options in (
+            DecoderOptions(), DecoderOptions("beam"), DecoderOptions(lm=lm),
+            DecoderOptions(lm=lm, lm_weight=1.1), DecoderOptions(lm=lm, unknown_penalty=5.0), hot,
+        )
+    ]  # fmt: skip
+    (tmp_path / "hot.txt").write_text("fox\t7\n")
+    settings.append(make_decoder(tiny_bundle, hot).settings)
+    assert len(set(settings)) == 7
+
+
+def test_hot_words_are_written_more_often(tiny_bundle: Bundle, lm: Path, tmp_path: Path) -> None:
+    (tmp_path / "hot.txt").write_text("\ufeffDog\t40\n\na fox\t-3\n")
+    assert [hotword.weight for hotword in read_hotwords(tmp_path / "hot.txt", tiny_bundle)] == [
+        40.0,
+        -3.0,
+    ]
+    texts = []
+    for hotwords in (None, tmp_path / "hot.txt"):
+        options = DecoderOptions(lm=lm, hotwords=hotwords, lm_weight=0.5)
+        recognizer = Recognizer(tiny_bundle, decoder=make_decoder(tiny_bundle, options))
+        texts.append(" ".join(one.text for one in recognizer.transcribe_batch(waveforms())))
+    assert texts[1].split().count("dog") > texts[0].split().count("dog")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "has no hot words"),
+        ("\n  \n", "has no hot words"),
+        ("dog\tmuch\n", "line 1: 'much' is no weight"),
+        ("dog\tnan\n", "line 1: the weight must be finite"),
+        ("fox\n!!\n", "line 2: '!!' has no words"),
+        ("Zürich ß\u4e2d\n", "has no words|vocabulary"),
+        ("zebra xylophone\n", "lacks 2 of the hot words .xylophone, zebra.*--unknown-penalty"),
+    ],
+)
+def test_hot_words_that_cannot_be(
+    tiny_bundle: Bundle, lm: Path, tmp_path: Path, content: str, message: str
+) -> None:
+    (tmp_path / "hot.txt").write_text(content, "utf-8")
+    if "ß" in content:
+        tiny_bundle = replace(tiny_bundle, normalizer="none")
+    with pytest.raises(UsageError, match=message):
+        make_decoder(tiny_bundle, DecoderOptions(lm=lm, hotwords=tmp_path / "hot.txt"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "fast"}, "greedy or beam"),
+        ({"kind": "greedy", "beam_size": 4, "lm": "x"}, "no --lm, --beam-size"),
+        ({"lm_weight": 1.0}, "--lm-weight needs a language model"),
+        ({"beam_size": 0}, "beam size"),
+        ({"hotwords": "nowhere"}, "No such file"),
+    ],
+)
+def test_options_that_cannot_be(
+    tiny_bundle: Bundle, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        make_decoder(tiny_bundle, DecoderOptions(**options))  # type: ignore[arg-type]
+
+
+def test_another_case_is_said_at_once(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    path = save_bundle(tiny_bundle, tmp_path / "model")
+    upper = write_language_model(tmp_path / "upper.ngram", upper=True)
+    with pytest.raises(LanguageModelError, match=r"upper\.ngram.*cannot spell.*another case"):
+        load_model(path, device="cpu", lm=upper)
+    with pytest.raises(AsrError, match="no language model at"):
+        load_model(path, device="cpu", lm=tmp_path / "nowhere")
+
+
+def test_a_bundle_keeps_its_language_model(
+    tiny_bundle: Bundle, with_lm: Path, tmp_path: Path
+) -> None:
+    loaded = load_bundle(with_lm)
+    assert loaded.decoding == Decoding(0.7, 1.5, 8)
+    assert loaded.language_model == with_lm / "lm.ngram"
+    assert "beam 8 with the language model" in (with_lm / "README.md").read_text()
+    again = load_bundle(save_bundle(loaded, with_lm))  # over itself
+    assert again.model_id == loaded.model_id
+    plain = load_bundle(save_bundle(tiny_bundle, tmp_path / "plain"))
+    assert (plain.decoding, plain.language_model) == (None, None)
+    assert plain.model_id != loaded.model_id
+    (with_lm / "lm.ngram").unlink()
+    with pytest.raises(BundleError, match=r"lm\.ngram is missing"):
+        load_bundle(with_lm)
+
+
+@pytest.mark.parametrize("value", [{"lm_weight": 1.0}, {"surprise": 1}, "beam", [1]])
+def test_damaged_decoding_defaults_are_refused(with_lm: Path, value: object) -> None:
+    config = json.loads((with_lm / "config.json").read_text())
+    (with_lm / "config.json").write_text(json.dumps(config | {"decoding": value}))
+    with pytest.raises(BundleError, match="damaged"):
+        load_bundle(with_lm)
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    code = stopped.value.code
+    assert isinstance(code, int)
+    return code
+
+
+def test_the_commands_decode_with_the_bundles_language_model(
+    with_lm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, report = write_noise_manifest(tmp_path, 3), tmp_path / "report"
+    assert run("evaluate", manifest, "-m", with_lm, "-o", report, "--word-bonus", 2) == 0
+    assert "beam 8 + 2-gram (weight 0.7, bonus 2)" in (report / "report.json").read_text("utf-8")
+    assert run("evaluate", manifest, "-m", with_lm, "-o", report, "--decoder", "greedy") == 0
+    assert '"greedy"' in (report / "report.json").read_text("utf-8")
+    capsys.readouterr()
+    assert run("transcribe", tmp_path / "2.wav", "-m", with_lm) == 0
+    expected = load_model(with_lm, device="cpu").transcribe(tmp_path / "2.wav").text
+    assert capsys.readouterr().out == f"{expected}\n"
+
+
+def test_resume_transcribes_again_with_another_decoder(
+    with_lm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_noise_manifest(tmp_path, 1)
+    out = tmp_path / "out"
+    command = ("transcribe", tmp_path / "0.wav", "-m", with_lm, "-o", out)
+    status = {}
+    for name, options in (
+        ("first", ()),
+        ("same", ("--resume",)),
+        ("greedy", ("--resume", "--decoder", "greedy")),
+    ):
+        assert run(*command, *options) == 0
+        lines = (out / "asr-run.jsonl").read_text().splitlines()
+        status[name] = json.loads(lines[-1]).get("status")
+    assert (status["same"], status["greedy"]) == ("skipped", status["first"])

@@ -1,0 +1,108 @@
+"""Tuning: trials are what evaluation would find, the best is written, and what cannot be is said."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from language_bundle import write_language_model, write_noise_manifest
+
+from asr.bundle import Bundle, Decoding, load_bundle, save_bundle
+from asr.cli import main
+from asr.errors import UsageError
+from asr.evaluate import evaluate
+from asr.transcribe import Recognizer, load_model
+from asr.tune import Grid, Trial, Tuning, tune, write_tuning
+from asr.tune_report import tuning_table
+
+GRID = Grid((0.5, 1.0), (0.0, 2.0), beam_size=4, more_beam_sizes=(2, 4, 8))
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    return write_noise_manifest(tmp_path, 4)
+
+
+@pytest.fixture
+def lm(tmp_path: Path) -> Path:
+    return write_language_model(tmp_path / "lm.ngram")
+
+
+def test_a_trial_is_what_evaluate_finds(
+    tiny_bundle: Bundle, manifest: Path, lm: Path, tmp_path: Path
+) -> None:
+    said: list[tuple[int, int]] = []
+    tuning = tune(
+        manifest, Recognizer(tiny_bundle), lm, GRID, lambda done, total: said.append((done, total))
+    )
+    assert said == [(number, 6) for number in range(1, 7)]
+    path = save_bundle(tiny_bundle, tmp_path / "model")
+    greedy = evaluate(manifest, load_model(path, device="cpu"), tmp_path / "greedy")
+    assert tuning.greedy_wer == greedy.score.wer
+    for trial in (*tuning.surface, *tuning.beams):
+        decoding = trial.decoding
+        recognizer = load_model(
+            path, device="cpu", lm=lm, beam_size=decoding.beam_size,
+            lm_weight=decoding.lm_weight, word_bonus=decoding.word_bonus,
+        )  # fmt: skip
+        assert evaluate(manifest, recognizer, tmp_path / "beam").score.wer == trial.wer
+    assert tuning.best.wer == min(trial.wer for trial in tuning.beams)
+    assert [trial.decoding.beam_size for trial in tuning.beams] == [2, 4, 8]
+
+
+def trial(lm_weight: float, word_bonus: float, beam_size: int, wer: float) -> Trial:
+    return Trial(Decoding(lm_weight, word_bonus, beam_size), wer)
+
+
+def test_the_table_and_the_edge() -> None:
+    surface = tuple(
+        trial(weight, bonus, 4, wer)
+        for (weight, bonus), wer in zip(
+            [(0.5, 0.0), (1.0, 0.0), (0.5, 2.0), (1.0, 2.0)], [0.4, 0.3, 0.25, 0.2], strict=True
+        )
+    )
+    beams = (trial(1.0, 2.0, 2, 0.2), trial(1.0, 2.0, 4, 0.2), trial(1.0, 2.0, 8, 0.21))
+    tuning = Tuning(Path("dev.jsonl"), 7, 0.5, GRID, surface, beams, ())
+    assert tuning.best.decoding.beam_size == 2  # among equals the smallest beam
+    table = tuning_table(tuning).splitlines()
+    assert table[0] == "WER in % on 7 utterances of dev.jsonl; greedy 50.00"
+    assert table[2].split() == ["0", "40.00", "30.00"]
+    assert table[3].split() == ["2", "25.00", "20.00"]
+    assert "best: --lm-weight 1 --word-bonus 2 --beam-size 2: WER 20.00 %" in tuning_table(tuning)
+    assert tuning.edges == ("lm-weights", "word-bonuses")
+    wide = replace(GRID, lm_weights=(0.5, 1.0, 2.0), word_bonuses=(2.0,))
+    assert replace(tuning, grid=wide).edges == ()
+
+
+def test_the_best_is_written_and_used(
+    tiny_bundle: Bundle, manifest: Path, lm: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    path = save_bundle(tiny_bundle, tmp_path / "model")
+    out = tmp_path / "tuned"
+    command = ["tune", manifest, "-m", path, "--lm", lm, "-o", out, "--write"]
+    grid = ["--lm-weights", "0.5,1", "--word-bonuses", "0", "--beam-size", "2"]
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in (*command, *grid, "--beam-sizes", "4")])
+    assert stopped.value.code == 0
+    assert "best: --lm-weight" in capsys.readouterr().out
+    assert (out / "surface.png").read_bytes().startswith(b"\x89PNG")
+    decoding = load_bundle(path).decoding
+    assert decoding is not None
+    assert decoding.lm_weight in (0.5, 1.0)
+    name = load_model(path, device="cpu").decoder.name
+    assert name.startswith(f"beam {decoding.beam_size} + 2-gram (weight {decoding.lm_weight:g}")
+    write_tuning(path, Decoding(3.0, 1.0, 8))  # the language model stays
+    assert load_model(path, device="cpu").decoder.name == "beam 8 + 2-gram (weight 3, bonus 1)"
+    assert json.loads((path / "config.json").read_text())["decoding"]["beam_size"] == 8
+
+
+def test_what_cannot_be_is_said(tiny_bundle: Bundle, manifest: Path) -> None:
+    with pytest.raises(UsageError, match="--lm"):
+        tune(manifest, Recognizer(tiny_bundle))
+    with pytest.raises(UsageError, match="at least one weight"):
+        Grid(lm_weights=())
+    with pytest.raises(UsageError, match="beam size"):
+        Grid(more_beam_sizes=(0,))
+    with pytest.raises(UsageError, match="weight"):
+        Grid(lm_weights=(-1.0,))
