@@ -114,6 +114,8 @@ def save_bundle(bundle: Bundle, path: Path | str) -> Path:
         (staging / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
         (staging / CARD_FILE).write_text(model_card(bundle), "utf-8")
         staging.chmod(0o755)
+        for file in staging.iterdir():
+            file.chmod(0o644)
         if path.exists():
             shutil.rmtree(path)
         staging.replace(path)
