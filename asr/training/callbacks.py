@@ -58,8 +58,10 @@ class Throughput(Callback):
 
     def on_train_epoch_end(self, trainer: Any, module: lightning.LightningModule) -> None:
         """Log the epoch's figures."""
+        if not self._padded_samples:  # resumed at the very end of an epoch
+            return
         elapsed_s = self._step_s + self._wait_s
-        padding = 1 - self._samples / self._padded_samples if self._padded_samples else 0.0
+        padding = 1 - self._samples / self._padded_samples
         module.log_dict(
             {
                 "train/audio_s_per_s": self.audio_s_per_s,
@@ -86,9 +88,9 @@ class EpochLine(Callback):
 
     def on_train_epoch_end(self, trainer: Any, module: lightning.LightningModule) -> None:
         """Loss, validation figures where this epoch has them, rate."""
-        if not trainer.is_global_zero:
-            return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        if not trainer.is_global_zero or "train/loss" not in metrics:
+            return  # a run resumed at the very end of an epoch ends it once more, without a step
         parts = [
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
             f"step {trainer.global_step}",
