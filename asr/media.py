@@ -31,8 +31,12 @@ class PyAVDecoder:
         self._path = path
         self.notes: list[str] = []
         options = {"protocol_whitelist": "file", "format_whitelist": MEDIA_FORMATS}
+        # Tags need not be UTF-8; PyAV 19 has no such argument any more.
+        tags: dict[str, Any] = (
+            {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+        )
         try:
-            self._container = av.open(f"file:{path}", options=options, metadata_errors="ignore")
+            self._container = av.open(f"file:{path}", options=options, **tags)
         except (av.FFmpegError, OSError, ValueError, UnicodeError) as error:
             raise AudioError(
                 path, f"no decoder recognises this as audio ({reason_of(error)})"
