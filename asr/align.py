@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from asr.decoding.alignment import align_tokens
@@ -17,7 +16,7 @@ from asr.formats import Labelled, ctm, textgrid
 from asr.manifest import Utterance
 from asr.text import normalize
 from asr.tokenizer import BLANK_ID
-from asr.transcribe import Recognizer, load_utterance, to_transcript, trim
+from asr.transcribe import Recognizer, load_utterance, to_transcript
 from asr.transcript import Transcript
 
 BATCH_SIZE = 8
@@ -51,7 +50,7 @@ def align_utterances(
         batch = utterances[first : first + batch_size]
         loaded = [_load(utterance, recognizer) for utterance in batch]
         readable = [waveform for waveform in loaded if isinstance(waveform, np.ndarray)]
-        log_probs = iter(_log_probs(readable, recognizer))
+        log_probs = iter(recognizer.log_probs(readable))
         for utterance, waveform in zip(batch, loaded, strict=True):
             if isinstance(waveform, np.ndarray):
                 duration_s = len(waveform) / recognizer.sample_rate
@@ -66,18 +65,6 @@ def _load(utterance: Utterance, recognizer: Recognizer) -> NDArray[np.float32] |
         return load_utterance(utterance, recognizer.sample_rate)
     except AsrError as error:
         return str(error)
-
-
-def _log_probs(
-    waveforms: Sequence[NDArray[np.float32]], recognizer: Recognizer
-) -> list[NDArray[np.float32]]:
-    if not waveforms:
-        return []
-    lengths = torch.tensor([len(waveform) for waveform in waveforms])
-    padded = torch.zeros(len(waveforms), int(lengths.max()))
-    for row, waveform in zip(padded, waveforms, strict=True):
-        row[: len(waveform)] = torch.from_numpy(waveform)
-    return trim(recognizer.forward(padded, lengths))
 
 
 def _align(

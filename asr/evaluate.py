@@ -2,10 +2,11 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from asr.text import get_normalizer
 from asr.transcribe import Recognizer, load_utterance
 from asr.transcript import Transcript
 
+_Result = TypeVar("_Result")
 _BATCH_S = 240.0
 Loaded = NDArray[np.float32] | AudioError
 
@@ -81,7 +83,9 @@ def evaluate(manifest: Path | str, recognizer: Recognizer, out: Path | str) -> E
     utterances = read_manifest(manifest)
     _make_writable(out)
     started = time.perf_counter()
-    recognized = _recognize(utterances, recognizer)
+    recognized = _Recognized(
+        *for_each_waveform(utterances, recognizer.sample_rate, recognizer.transcribe_batch)
+    )
     wall_s = time.perf_counter() - started
     normalizer = recognizer.bundle.normalizer
     corpus_score = score(
@@ -115,25 +119,36 @@ def _make_writable(folder: Path) -> None:
         raise AsrError(f"cannot write the report into {folder}: no permission")
 
 
-def _recognize(utterances: Sequence[Utterance], recognizer: Recognizer) -> _Recognized:
-    transcripts: dict[str, Transcript] = {}
+def for_each_waveform(
+    utterances: Sequence[Utterance],
+    sample_rate: int,
+    run: Callable[[list[NDArray[np.float32]]], Sequence[_Result]],
+) -> tuple[dict[str, _Result], tuple[str, ...]]:
+    """Run a batch function over a manifest's audio, in batches of similar length.
+
+    Returns:
+        Results by utterance id, and a line for each utterance whose audio cannot be read.
+
+    Raises:
+        AsrError: no audio at all can be read.
+    """
+    results: dict[str, _Result] = {}
     failures: list[str] = []
-    for batch, loaded in load_ahead(length_batches(utterances), recognizer.sample_rate):
+    for batch, loaded in _load_ahead(_length_batches(utterances), sample_rate):
         readable: list[tuple[str, NDArray[np.float32]]] = []
         for utterance, waveform in zip(batch, loaded, strict=True):
             if isinstance(waveform, AudioError):
                 failures.append(f"{utterance.utterance_id}: {waveform}")
             else:
                 readable.append((utterance.utterance_id, waveform))
-        results = recognizer.transcribe_batch([waveform for _, waveform in readable])
-        for (utterance_id, _), transcript in zip(readable, results, strict=True):
-            transcripts[utterance_id] = transcript
-    if not transcripts:
+        found = run([waveform for _, waveform in readable])
+        results.update(zip([name for name, _ in readable], found, strict=True))
+    if not results:
         raise AsrError(f"no audio of the manifest can be read; the first failure: {failures[0]}")
-    return _Recognized(transcripts, tuple(failures))
+    return results, tuple(failures)
 
 
-def length_batches(utterances: Sequence[Utterance]) -> list[list[Utterance]]:
+def _length_batches(utterances: Sequence[Utterance]) -> list[list[Utterance]]:
     """Batches of similar length, of at most _BATCH_S seconds with padding."""
     batches: list[list[Utterance]] = [[]]
     for utterance in sorted(utterances, key=lambda utterance: utterance.duration_s):
@@ -143,7 +158,7 @@ def length_batches(utterances: Sequence[Utterance]) -> list[list[Utterance]]:
     return batches
 
 
-def load_ahead(
+def _load_ahead(
     batches: Sequence[list[Utterance]], sample_rate: int
 ) -> Iterator[tuple[list[Utterance], list[Loaded]]]:
     """Each batch with its waveforms; threads decode the next batch meanwhile."""

@@ -14,13 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asr.audio import AudioError
 from asr.bundle import LM_FILE, Decoding, load_bundle, save_bundle
 from asr.decoder import GREEDY, Decoder, bind_language_model
 from asr.decoding.beam import BeamDecoder, BeamOptions
 from asr.decoding.lexicon import Alphabet
-from asr.errors import AsrError, UsageError
-from asr.evaluate import length_batches, load_ahead
+from asr.errors import UsageError
+from asr.evaluate import for_each_waveform
 from asr.manifest import Utterance, read_manifest
 from asr.scoring import score
 from asr.text import get_normalizer
@@ -205,25 +204,15 @@ def _decoder(
 
 
 def _run_network(utterances: Sequence[Utterance], recognizer: Recognizer) -> _Set:
-    log_probs: dict[str, NDArray[np.float32]] = {}
-    failures: list[str] = []
-    for batch, loaded in load_ahead(length_batches(utterances), recognizer.sample_rate):
-        readable: list[tuple[str, NDArray[np.float32]]] = []
-        for utterance, waveform in zip(batch, loaded, strict=True):
-            if isinstance(waveform, AudioError):
-                failures.append(f"{utterance.utterance_id}: {waveform}")
-            else:
-                readable.append((utterance.utterance_id, waveform))
-        found = recognizer.log_probs([waveform for _, waveform in readable])
-        log_probs.update(zip([name for name, _ in readable], found, strict=True))
-    if not log_probs:
-        raise AsrError(f"no audio of the manifest can be read; the first failure: {failures[0]}")
+    log_probs, failures = for_each_waveform(
+        utterances, recognizer.sample_rate, recognizer.log_probs
+    )
     references = {
         utterance.utterance_id: utterance.text
         for utterance in utterances
         if utterance.utterance_id in log_probs
     }
-    return _Set(log_probs, references, tuple(failures))
+    return _Set(log_probs, references, failures)
 
 
 def _wer(prepared: _Set, recognizer: Recognizer, decoder: Decoder) -> float:
