@@ -55,19 +55,20 @@ class SpeedPerturbation:
     """Plays each utterance faster or slower, tempo and pitch together.
 
     The factor of an utterance follows from seed, epoch and index alone: the same on resume, with
-    any number of workers, in any batch.
+    any number of workers, in any batch. Who makes batches can therefore know it beforehand.
     """
 
     factors: Sequence[float]
     sample_rate: int
     seed: int
 
-    def __call__(
-        self, waveform: NDArray[np.float32], epoch: int, index: int
-    ) -> NDArray[np.float32]:
+    def drawn(self, epoch: int, count: int) -> NDArray[np.float64]:
+        """The factors of examples 0 to count - 1 in an epoch."""
+        random = np.random.default_rng((self.seed, epoch, 1))  # not the sampler's
+        return random.choice(np.asarray(self.factors, dtype=np.float64), size=count)
+
+    def __call__(self, waveform: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
         """Shape: (S,) -> (ceil(S / factor),)."""
-        random = np.random.default_rng((self.seed, epoch, index))
-        factor = float(random.choice(self.factors))
         if factor == 1.0:
             return waveform
         changed, _ = _speed(factor, self.sample_rate)(torch.from_numpy(np.array(waveform)))

@@ -54,6 +54,18 @@ def test_every_utterance_once_an_epoch_with_little_padding(durations: list[float
         assert longest < 100 * 1.1
 
 
+def test_batches_go_by_the_lengths_that_speed_perturbation_gives(durations: list[float]) -> None:
+    speed = SpeedPerturbation((0.9, 1.0, 1.1), 16_000, seed=1)
+    sampler = BucketSampler(durations, batch_s=100, seed=1, speed=speed)
+    for epoch in range(3):
+        played = list(np.array(durations) / speed.drawn(epoch, len(durations)))
+        batches = sampler.batches(epoch)
+        assert sorted(index for batch in batches for index in batch) == list(range(1000))
+        assert padding_share(batches, played) < 0.04
+        assert max(max(played[i] for i in batch) * len(batch) for batch in batches) < 100 * 1.1
+    assert padding_share(BucketSampler(durations, 100, seed=1).batches(0), played) > 0.06
+
+
 def test_order_follows_seed_and_epoch(durations: list[float]) -> None:
     first = BucketSampler(durations, 100, seed=1)
     assert first.batches(3) == BucketSampler(durations, 100, seed=1).batches(3)
@@ -181,7 +193,7 @@ def test_speed_moves_pitch_too() -> None:
     """A tone of 440 Hz played at 1.1 times the speed is one of 484 Hz."""
     time_s = np.arange(16_000) / 16_000
     tone = np.sin(2 * np.pi * 440 * time_s).astype(np.float32)
-    faster = SpeedPerturbation((1.1,), 16_000, seed=1)(tone, epoch=0, index=0)
+    faster = SpeedPerturbation((1.1,), 16_000, seed=1)(tone, 1.1)
     spectrum = np.abs(np.fft.rfft(faster * np.hanning(len(faster))))
     peak_hz = spectrum.argmax() * 16_000 / len(faster)
     assert peak_hz == pytest.approx(484, abs=2)

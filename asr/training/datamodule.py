@@ -125,7 +125,9 @@ class SpeechDataModule(lightning.LightningDataModule):
         trainer = self.trainer
         durations = [example.utterance.duration_s for example in self.train_examples]
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        return BucketSampler(durations, self.config.batch_s, self.seed, rank, world_size)
+        return BucketSampler(
+            durations, self.config.batch_s, self.seed, rank, world_size, self._speed()
+        )
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Development batches, sorted by length."""

@@ -167,6 +167,7 @@ class SpeechDataset(Dataset[Batch]):
         self.examples = examples
         self.waveforms = waveforms
         self.speed = speed
+        self._factors: tuple[int, NDArray[np.float64]] = (-1, np.empty(0))
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -186,7 +187,11 @@ class SpeechDataset(Dataset[Batch]):
 
     def _waveform(self, index: int, epoch: int) -> NDArray[np.float32]:
         waveform = self.waveforms(self.examples[index].utterance)
-        return self.speed(waveform, epoch, index) if self.speed else waveform
+        if self.speed is None:
+            return waveform
+        if self._factors[0] != epoch:
+            self._factors = (epoch, self.speed.drawn(epoch, len(self.examples)))
+        return self.speed(waveform, float(self._factors[1][index]))
 
 
 class BucketSampler(Sampler[BatchKey]):
@@ -200,6 +205,8 @@ class BucketSampler(Sampler[BatchKey]):
         batch_s: seconds of padded audio in a batch, at most (one longer utterance makes a batch).
         seed: of the order; None keeps examples and batches sorted by length (evaluation).
         rank, world_size: this process and their number.
+        speed: perturbation of the examples; batches go by the lengths that an epoch's factors give.
+            The sizes of batches fit the lengths of epoch 0, those of other epochs within a few percent.
     """
 
     def __init__(
@@ -209,15 +216,16 @@ class BucketSampler(Sampler[BatchKey]):
         seed: int | None,
         rank: int = 0,
         world_size: int = 1,
+        speed: SpeedPerturbation | None = None,
     ) -> None:
         if batch_s <= 0:
             raise UsageError(f"data.batch_s must be positive, not {batch_s}")
         self.durations_s = np.asarray(durations_s, dtype=np.float64)
-        self.seed = seed
+        self.seed, self.speed = seed, speed
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
         self._resume_at = (0, 0)
-        self.sizes = _batch_sizes(np.sort(self.durations_s), batch_s, world_size)
+        self.sizes = _batch_sizes(np.sort(self.lengths_s(0)), batch_s, world_size)
 
     def __len__(self) -> int:
         """Batches of an epoch for this rank."""
@@ -240,9 +248,15 @@ class BucketSampler(Sampler[BatchKey]):
         for indices in batches[batches_done if epoch == self.epoch else 0 :]:
             yield BatchKey(indices, self.epoch)
 
+    def lengths_s(self, epoch: int) -> NDArray[np.float64]:
+        """Seconds of each example as an epoch plays it."""
+        if self.speed is None:
+            return self.durations_s
+        return self.durations_s / self.speed.drawn(epoch, len(self.durations_s))
+
     def batches(self, epoch: int) -> list[list[int]]:
         """All ranks' batches of an epoch; consecutive groups of world_size share a bucket."""
-        lengths = self.durations_s
+        lengths = self.lengths_s(epoch)
         if self.seed is None:
             return self._cut(np.argsort(lengths, kind="stable"))
         random = np.random.default_rng((self.seed, epoch))
