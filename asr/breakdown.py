@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from asr.confidence import ConfidenceQuality, JudgedWord, confidence_quality
 from asr.confusions import Confusion, compound_errors, letter_errors, word_errors
 from asr.facts import ReportFacts, UtteranceFacts
 from asr.scoring import CorpusScore, Counts, GroupScore, UtteranceScore, group_by, sum_utterances
@@ -18,7 +19,6 @@ RATE_EDGES = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 """Words of the reference per second of the utterance."""
 
 _MAX_FIELD_VALUES = 50  # a manifest field with more values than this is no grouping but an id
-_CONFIDENCE_BINS = 10
 _TOP = 50
 
 
@@ -52,17 +52,6 @@ class VocabularySplit:
         return self.unknown.num_reference / words if words else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class ConfidenceBin:
-    """Hypothesis words whose confidence lies in [low, high)."""
-
-    low: float
-    high: float
-    num_words: int
-    mean_confidence: float
-    accuracy: float
-
-
 @dataclass(frozen=True)
 class Analysis:
     """Everything a report shows besides the sums of the score itself."""
@@ -75,7 +64,7 @@ class Analysis:
     compounds: tuple[Confusion, ...]
     letters: tuple[Confusion, ...]
     vocabulary: VocabularySplit | None
-    confidence: tuple[ConfidenceBin, ...]
+    confidence: ConfidenceQuality | None
     notes: tuple[str, ...]
 
 
@@ -98,7 +87,7 @@ def analyse(
         compounds=compound_errors(score),
         letters=letter_errors(score) if score.character_counts is not None else (),
         vocabulary=vocabulary_split(score, facts),
-        confidence=confidence_bins(score, facts.utterances),
+        confidence=confidence_quality(judged_words(score, facts.utterances)),
         notes=_notes(score),
     )
 
@@ -149,31 +138,20 @@ def vocabulary_split(score: CorpusScore, facts: ReportFacts) -> VocabularySplit 
     return VocabularySplit(name, len(vocabulary), known_counts, unknown_counts, ranked)
 
 
-def confidence_bins(
-    score: CorpusScore, facts: Mapping[str, UtteranceFacts]
-) -> tuple[ConfidenceBin, ...]:
-    """Ten bins of word confidence against how often such words are right; empty without any."""
-    bins: list[list[tuple[float, bool]]] = [[] for _ in range(_CONFIDENCE_BINS)]
+def judged_words(score: CorpusScore, facts: Mapping[str, UtteranceFacts]) -> tuple[JudgedWord, ...]:
+    """Every hypothesis word that has a confidence, with whether the alignment finds it right."""
+    words: list[JudgedWord] = []
     for utterance in score.utterances:
         one = facts.get(utterance.utterance_id)
         confidences = one.confidences if one else None
         if confidences is None or len(confidences) != utterance.words.num_hypothesis:
             continue
-        right = [p.operation == "equal" for p in utterance.pairs() if p.hypothesis is not None]
-        for confidence, is_right in zip(confidences, right, strict=True):
-            place = min(max(int(confidence * _CONFIDENCE_BINS), 0), _CONFIDENCE_BINS - 1)
-            bins[place].append((confidence, is_right))
-    return tuple(
-        ConfidenceBin(
-            place / _CONFIDENCE_BINS,
-            (place + 1) / _CONFIDENCE_BINS,
-            len(words),
-            sum(confidence for confidence, _ in words) / len(words),
-            sum(is_right for _, is_right in words) / len(words),
-        )
-        for place, words in enumerate(bins)
-        if words
-    )
+        pairs = [pair for pair in utterance.pairs() if pair.hypothesis is not None]
+        words += [
+            JudgedWord(pair.hypothesis or "", confidence, pair.operation == "equal")
+            for pair, confidence in zip(pairs, confidences, strict=True)
+        ]
+    return tuple(words)
 
 
 def _binned(

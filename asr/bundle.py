@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import safetensors.torch
 from safetensors import SafetensorError
 
+from asr.confidence import Calibration
 from asr.encoder import EncoderConfig
 from asr.errors import AsrError
 from asr.features import FeatureConfig
@@ -32,6 +33,7 @@ CONFIG_FILE, TOKENS_FILE, WEIGHTS_FILE, CARD_FILE, LM_FILE = (
     "README.md",
     "lm.ngram",
 )
+_DECODERS = ("greedy", "beam")
 _Config = TypeVar("_Config", FeatureConfig, EncoderConfig)
 
 
@@ -80,6 +82,8 @@ class Bundle:
     Attributes:
         decoding: defaults of decoding with a language model; None where not tuned.
         language_model: path of the compiled language model that belongs to it, if one does.
+        greedy_calibration, beam_calibration: of word confidences, found by `asr tune`; None where
+            not measured.
     """
 
     model: AcousticModel
@@ -89,6 +93,8 @@ class Bundle:
     model_id: str = ""
     decoding: Decoding | None = None
     language_model: Path | None = None
+    greedy_calibration: Calibration | None = None
+    beam_calibration: Calibration | None = None
 
 
 def save_bundle(bundle: Bundle, path: Path | str) -> Path:
@@ -155,6 +161,7 @@ def load_bundle(path: Path | str) -> Bundle:
         get_normalizer(config["normalizer"])
         training = Training(**config["training"])
         decoding = _decoding(config.get("decoding"))
+        calibrations = [_calibration(config.get(f"{name}_calibration")) for name in _DECODERS]
         expected_hash = str(config["model_sha256"])
     except (KeyError, TypeError, ValueError, AttributeError, AsrError) as error:
         raise BundleError(f"{path}: {CONFIG_FILE} or {TOKENS_FILE} is damaged: {error}") from error
@@ -164,7 +171,7 @@ def load_bundle(path: Path | str) -> Bundle:
     ).hexdigest()[:16]
     return Bundle(
         model, tokenizer, config["normalizer"], training, model_id, decoding,
-        _language_model(path / LM_FILE, expected="lm_sha256" in config),
+        _language_model(path / LM_FILE, expected="lm_sha256" in config), *calibrations,
     )  # fmt: skip
 
 
@@ -219,6 +226,10 @@ def _config(bundle: Bundle, weights_hash: str) -> dict[str, Any]:
     }
     if bundle.decoding is not None:
         config["decoding"] = dataclasses.asdict(bundle.decoding)
+    for name in _DECODERS:
+        calibration = getattr(bundle, f"{name}_calibration")
+        if calibration is not None:
+            config[f"{name}_calibration"] = dataclasses.asdict(calibration)
     return config
 
 
@@ -227,6 +238,14 @@ def _decoding(values: dict[str, Any] | None) -> Decoding | None:
         return None
     return Decoding(
         float(values["lm_weight"]), float(values["word_bonus"]), int(values["beam_size"])
+    )
+
+
+def _calibration(values: dict[str, Any] | None) -> Calibration | None:
+    if values is None:
+        return None
+    return Calibration(
+        float(values["slope"]), float(values["length_slope"]), float(values["offset"])
     )
 
 

@@ -22,6 +22,7 @@ MelAugmentation = Callable[[Tensor, Tensor], Tensor]
 
 _LOG_FLOOR = 1e-10
 _STD_FLOOR = 1e-5
+_CPU_CHUNK = 512  # frames whose spectra stay in a core's cache
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,13 @@ class FrontEnd(nn.Module):
             sample_rate=config.sample_rate,
         )
         dct = torchaudio.functional.create_dct(config.n_mfcc, config.n_mels, norm="ortho")
-        self.register_buffer("window", torch.hann_window(config.win_length), persistent=False)
-        self.register_buffer("mel_filters", mel_filters, persistent=False)
+        before = (config.n_fft - config.win_length) // 2
+        after = config.n_fft - config.win_length - before
+        window = nn.functional.pad(torch.hann_window(config.win_length), (before, after))
+        self.register_buffer("window", window, persistent=False)
+        # A row for the real and one for the imaginary part of each bin: their squares' sum is the power.
+        filters = mel_filters.repeat_interleave(2, dim=0)
+        self.register_buffer("mel_filters", filters, persistent=False)
         self.register_buffer("dct", dct, persistent=False)
         self.window: Tensor
         self.mel_filters: Tensor
@@ -118,18 +124,14 @@ class FrontEnd(nn.Module):
         missing = self.config.n_fft - waveforms.shape[-1]
         if missing > 0:
             waveforms = nn.functional.pad(waveforms, (0, missing))
-        spectrum = torch.stft(
-            waveforms,
-            n_fft=self.config.n_fft,
-            hop_length=self.config.hop_length,
-            win_length=self.config.win_length,
-            window=self.window,
-            center=False,
-            return_complex=True,
-        )
-        # Squares of both parts: torchaudio's Spectrogram takes abs() first, a third slower.
-        power = torch.view_as_real(spectrum).square().sum(dim=-1).transpose(1, 2)
-        return (power @ self.mel_filters).clamp(min=_LOG_FLOOR).log()
+        frames = waveforms.unfold(-1, self.config.n_fft, self.config.hop_length)
+        batch, num_frames = frames.shape[:2]
+        mel = waveforms.new_empty(batch, num_frames, self.config.n_mels)
+        for first, last in _chunks(num_frames, batch, waveforms.device.type):
+            spectra = torch.fft.rfft(frames[:, first:last] * self.window)
+            parts = torch.view_as_real(spectra).flatten(-2)
+            mel[:, first:last] = parts.square_() @ self.mel_filters
+        return mel.clamp_(min=_LOG_FLOOR).log_()
 
     def forward(
         self,
@@ -159,6 +161,15 @@ class FrontEnd(nn.Module):
             if self.config.normalize:
                 features = _normalize(features, valid)
             return Features(features * valid, feature_lengths)
+
+
+def _chunks(num_frames: int, batch: int, device: str) -> list[tuple[int, int]]:
+    """Stretches of frames to transform at once: all of them, or on a CPU what its cache holds.
+
+    5.5 times faster there than torch.stft on the whole batch (scripts/bench/features.py).
+    """
+    size = max(1, _CPU_CHUNK // batch) if device == "cpu" else num_frames
+    return [(first, min(first + size, num_frames)) for first in range(0, num_frames, size)]
 
 
 def valid_frames(lengths: Tensor, num_frames: int) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from asr.breakdown import ConfidenceBin
+from asr.confidence import ConfidenceBin
 from asr.scoring import Counts
 
 WIDTH, HEIGHT = 480, 220

@@ -66,7 +66,7 @@ def report_to_json(score: CorpusScore, analysis: Analysis, facts: ReportFacts) -
         "empty_references": _group(score.empty_references),
         "breakdowns": [_breakdown(one) for one in analysis.breakdowns],
         "vocabulary": _vocabulary(analysis.vocabulary),
-        "confidence": [asdict(one) for one in analysis.confidence],
+        "confidence": asdict(analysis.confidence) if analysis.confidence else None,
         "substitutions": _confusions(analysis.substitutions),
         "deletions": _confusions(analysis.deletions),
         "insertions": _confusions(analysis.insertions),

@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 import asr
 from asr.breakdown import Analysis, Breakdown
+from asr.confidence import ConfidenceQuality
 from asr.edits import Operation
 from asr.facts import ReportFacts, UtteranceFacts
 from asr.plots import Bar, bar_chart, error_kinds, reliability
@@ -143,9 +144,19 @@ def _figures(score: CorpusScore, analysis: Analysis) -> list[Figure]:
         figures.append(_figure("Kinds of errors", svg, "Share of all errors."))
     figures += [_group_figure(one, score.wer) for one in analysis.breakdowns if len(one.groups) > 1]
     if analysis.confidence:
-        caption = "Points below the line: the system is surer than it is right."
-        figures.append(_figure("Confidence", reliability(analysis.confidence), caption))
+        svg = reliability(analysis.confidence.bins)
+        figures.append(_figure("Confidence", svg, _confidence_caption(analysis.confidence)))
     return figures
+
+
+def _confidence_caption(quality: ConfidenceQuality) -> str:
+    caption = (
+        "Points below the line: the system is surer than it is right. Mean distance from the line "
+    )
+    caption += f"{100 * quality.calibration_error:.1f} points"
+    if quality.auc is None:
+        return f"{caption}."
+    return f"{caption}; a right word has the higher confidence in {percent(quality.auc)} of pairs (AUC)."
 
 
 def _group_figure(breakdown: Breakdown, wer: float) -> Figure:

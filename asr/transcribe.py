@@ -1,6 +1,7 @@
 """Recognizer: the only place that joins audio, model, decoder and tokenizer -> Transcript."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,11 +98,27 @@ class Recognizer:
         hypotheses = self.decoder.decode_batch(trim(output), torch.get_num_threads())
         durations = [length / self.sample_rate for length in lengths.tolist()]
         return [
-            to_transcript(
-                hypothesis, self.bundle.tokenizer, self.model.config.output_frame_s, duration_s
-            )
+            self.to_transcript(hypothesis, duration_s)
             for hypothesis, duration_s in zip(hypotheses, durations, strict=True)
-        ]  # fmt: skip
+        ]
+
+    def to_transcript(self, hypothesis: Hypothesis, duration_s: float) -> Transcript:
+        """Words of a hypothesis, with confidences calibrated where the bundle knows how."""
+        transcript = to_transcript(
+            hypothesis, self.bundle.tokenizer, self.model.config.output_frame_s, duration_s
+        )
+        calibration = (
+            self.bundle.greedy_calibration
+            if self.decoder.beam is None
+            else self.bundle.beam_calibration
+        )
+        if calibration is None:
+            return transcript
+        words = [
+            replace(word, confidence=calibration(word.text, word.confidence))
+            for word in transcript.words
+        ]
+        return replace(transcript, words=tuple(words))
 
 
 def _pad(waveforms: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
@@ -202,7 +219,7 @@ def _resolve_device(device: str) -> str:
 def to_transcript(
     hypothesis: Hypothesis, tokenizer: CharTokenizer, output_frame_s: float, duration_s: float
 ) -> Transcript:
-    """Words of a hypothesis with their times; a word's confidence is that of its weakest token."""
+    """Words of a hypothesis with their times; a word's confidence is the mean of its tokens'."""
     words = []
     for first, last in _word_ranges(hypothesis.token_ids, tokenizer):
         words.append(
@@ -210,7 +227,7 @@ def to_transcript(
                 text=tokenizer.decode(hypothesis.token_ids[first:last]),
                 start_s=hypothesis.spans[first][0] * output_frame_s,
                 end_s=min(hypothesis.spans[last - 1][1] * output_frame_s, duration_s),
-                confidence=min(hypothesis.confidences[first:last]),
+                confidence=sum(hypothesis.confidences[first:last]) / (last - first),
             )
         )
     return Transcript(" ".join(word.text for word in words), tuple(words), duration_s)

@@ -4,6 +4,7 @@ The network runs once; every trial decodes the same log-probabilities. First a g
 weights and word bonuses at one beam size, then other beam sizes at the best of them.
 """
 
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,16 +15,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from asr.breakdown import judged_words
 from asr.bundle import LM_FILE, Decoding, load_bundle, save_bundle
+from asr.confidence import (
+    Calibration,
+    ConfidenceQuality,
+    JudgedWord,
+    confidence_quality,
+    fit_calibration,
+)
 from asr.decoder import GREEDY, Decoder, bind_language_model
 from asr.decoding.beam import BeamDecoder, BeamOptions
+from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.lexicon import Alphabet
 from asr.errors import UsageError
 from asr.evaluate import for_each_waveform
+from asr.facts import UtteranceFacts
 from asr.manifest import Utterance, read_manifest
-from asr.scoring import score
+from asr.scoring import CorpusScore, score
 from asr.text import get_normalizer
-from asr.transcribe import Recognizer
+from asr.transcribe import Recognizer, to_transcript
+from asr.transcript import Transcript
 
 if TYPE_CHECKING:
     from asr.decoding.language import LanguageModel
@@ -81,6 +93,15 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class CalibrationTrial:
+    """Word confidences of one decoder on the set, as the decoder gives them and calibrated."""
+
+    calibration: Calibration
+    before: ConfidenceQuality
+    after: ConfidenceQuality
+
+
+@dataclass(frozen=True)
 class Tuning:
     """All trials on one manifest.
 
@@ -88,6 +109,8 @@ class Tuning:
         greedy_wer: word error rate without a language model, a fraction.
         surface: trials of weight and bonus, in the order of the grid.
         beams: trials of beam sizes at the best of them, smallest first.
+        greedy_confidence, beam_confidence: of greedy decoding and of the best trial; None where
+            nothing was recognised.
         failures: a line for each utterance whose audio could not be read; left out of every trial.
     """
 
@@ -97,12 +120,14 @@ class Tuning:
     grid: Grid
     surface: tuple[Trial, ...]
     beams: tuple[Trial, ...]
+    greedy_confidence: CalibrationTrial | None
+    beam_confidence: CalibrationTrial | None
     failures: tuple[str, ...]
 
     @property
     def best(self) -> Trial:
         """The lowest word error rate; among equals the smallest beam, then the first of the grid."""
-        return min(self.beams, key=lambda trial: (trial.wer, trial.decoding.beam_size))
+        return _best(self.beams)
 
     @property
     def edges(self) -> tuple[str, ...]:
@@ -173,15 +198,20 @@ def tune(
         for beam_size in sorted(set(grid.more_beam_sizes) - {grid.beam_size})
     ]
     beams = sorted([best, *beams], key=lambda trial: trial.decoding.beam_size)
-    greedy_wer = _wer(prepared, recognizer, GREEDY)
+    decoder = _decoder(recognizer, language_model, _best(beams).decoding)
     return Tuning(
-        Path(manifest), len(prepared.references), greedy_wer, grid, surface, tuple(beams),
-        prepared.failures,
+        Path(manifest), len(prepared.references), _wer(prepared, recognizer, GREEDY), grid, surface,
+        tuple(beams), _calibrate(prepared, recognizer, GREEDY),
+        _calibrate(prepared, recognizer, decoder), prepared.failures,
     )  # fmt: skip
 
 
-def write_tuning(model: Path | str, decoding: Decoding, lm: Path | str | None = None) -> Path:
-    """Put tuned values into the bundle at `model`, and a copy of the language model `lm` if given.
+def _best(trials: Sequence[Trial]) -> Trial:
+    return min(trials, key=lambda trial: (trial.wer, trial.decoding.beam_size))
+
+
+def write_tuning(model: Path | str, tuning: Tuning, lm: Path | str | None = None) -> Path:
+    """Put what was found into the bundle at `model`, and a copy of the language model `lm` if given.
 
     Returns:
         The bundle's path.
@@ -193,7 +223,14 @@ def write_tuning(model: Path | str, decoding: Decoding, lm: Path | str | None = 
         if lm is not None:
             load_ngram(lm).save(Path(folder) / LM_FILE)
             bundle = replace(bundle, language_model=Path(folder) / LM_FILE)
-        return save_bundle(replace(bundle, decoding=decoding), model)
+        greedy, beam = tuning.greedy_confidence, tuning.beam_confidence
+        bundle = replace(
+            bundle,
+            decoding=tuning.best.decoding,
+            greedy_calibration=greedy.calibration if greedy else None,
+            beam_calibration=beam.calibration if beam else None,
+        )
+        return save_bundle(bundle, model)
 
 
 def _decoder(
@@ -216,11 +253,50 @@ def _run_network(utterances: Sequence[Utterance], recognizer: Recognizer) -> _Se
 
 
 def _wer(prepared: _Set, recognizer: Recognizer, decoder: Decoder) -> float:
-    tokenizer, normalizer = recognizer.bundle.tokenizer, recognizer.bundle.normalizer
-    utterances = list(prepared.log_probs.values())
-    hypotheses = decoder.decode_batch(utterances, torch.get_num_threads())
+    decode = recognizer.bundle.tokenizer.decode
     texts = {
-        name: tokenizer.decode(hypothesis.token_ids)
-        for name, hypothesis in zip(prepared.log_probs, hypotheses, strict=True)
+        name: decode(hypothesis.token_ids)
+        for name, hypothesis in _decode(prepared, decoder).items()
     }
-    return score(prepared.references, texts, normalize=get_normalizer(normalizer)).wer
+    return _score(prepared, recognizer, texts).wer
+
+
+def _calibrate(prepared: _Set, recognizer: Recognizer, decoder: Decoder) -> CalibrationTrial | None:
+    words = _judge(prepared, recognizer, decoder)
+    calibration, before = fit_calibration(words), confidence_quality(words)
+    if calibration is None or before is None:
+        return None
+    after = confidence_quality(
+        [word._replace(confidence=calibration(word.text, word.confidence)) for word in words]
+    )
+    assert after is not None
+    return CalibrationTrial(calibration, before, after)
+
+
+def _judge(prepared: _Set, recognizer: Recognizer, decoder: Decoder) -> tuple[JudgedWord, ...]:
+    """The words that `decoder` finds, with its own confidences."""
+    transcripts = {
+        name: _transcript(hypothesis, recognizer)
+        for name, hypothesis in _decode(prepared, decoder).items()
+    }
+    facts = {
+        name: UtteranceFacts(confidences=tuple(word.confidence for word in transcript.words))
+        for name, transcript in transcripts.items()
+    }
+    texts = {name: transcript.text for name, transcript in transcripts.items()}
+    return judged_words(_score(prepared, recognizer, texts), facts)
+
+
+def _transcript(hypothesis: Hypothesis, recognizer: Recognizer) -> Transcript:
+    frame_s = recognizer.model.config.output_frame_s
+    return to_transcript(hypothesis, recognizer.bundle.tokenizer, frame_s, math.inf)
+
+
+def _decode(prepared: _Set, decoder: Decoder) -> dict[str, Hypothesis]:
+    hypotheses = decoder.decode_batch(list(prepared.log_probs.values()), torch.get_num_threads())
+    return dict(zip(prepared.log_probs, hypotheses, strict=True))
+
+
+def _score(prepared: _Set, recognizer: Recognizer, texts: dict[str, str]) -> CorpusScore:
+    normalize = get_normalizer(recognizer.bundle.normalizer)
+    return score(prepared.references, texts, normalize=normalize)

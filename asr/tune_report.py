@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from asr.tune import Tuning
+from asr.tune import CalibrationTrial, Tuning
 
 
 def tuning_table(tuning: Tuning) -> str:
@@ -28,9 +28,21 @@ def tuning_table(tuning: Tuning) -> str:
         f"--beam-size {best.decoding.beam_size}: WER {100 * best.wer:.2f} % "
         f"(greedy {100 * tuning.greedy_wer:.2f} %)"
     )
+    for decoder, trial in (("greedy", tuning.greedy_confidence), ("beam", tuning.beam_confidence)):
+        if trial is not None:
+            lines.append(_confidence_line(decoder, trial))
     for name in tuning.edges:
         lines.append(f"the best is at the edge of what was tried: widen --{name}")
     return "\n".join(lines)
+
+
+def _confidence_line(decoder: str, trial: CalibrationTrial) -> str:
+    before, after = trial.before, trial.after
+    aucs = "no AUC" if before.auc is None else f"AUC {before.auc:.3f} -> {after.auc:.3f}"
+    return (
+        f"word confidence, {decoder}: {aucs}, distance from accuracy "
+        f"{before.calibration_error:.3f} -> {after.calibration_error:.3f} once calibrated"
+    )
 
 
 def draw_surface(tuning: Tuning, path: Path) -> Path:

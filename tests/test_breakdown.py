@@ -2,7 +2,7 @@
 
 import pytest
 
-from asr.breakdown import analyse, breakdowns, confidence_bins, vocabulary_split
+from asr.breakdown import analyse, breakdowns, judged_words, vocabulary_split
 from asr.confusions import Confusion, compound_errors, letter_errors, word_errors
 from asr.facts import ReportFacts, UtteranceFacts
 from asr.scoring import score
@@ -84,14 +84,12 @@ def test_words_in_and_out_of_the_vocabulary() -> None:
     assert vocabulary_split(result, ReportFacts()) is None
 
 
-def test_confidence_bins() -> None:
-    """Two sure words, one of them right; one unsure word, wrong. A deleted word has none."""
+def test_judged_words() -> None:
+    """A deleted word has no confidence; words and confidences that do not match are left out."""
     result = score({"u": "a b c d"}, {"u": "a x y"})
     facts = {"u": UtteranceFacts(confidences=(1.0, 0.95, 0.25))}
-    low, high = confidence_bins(result, facts)
-    assert (low.num_words, low.accuracy, low.low) == (1, 0.0, 0.2)
-    assert (high.num_words, high.accuracy, high.mean_confidence) == (2, 0.5, 0.975)
-    assert confidence_bins(result, {"u": UtteranceFacts(confidences=(1.0,))}) == ()
+    assert judged_words(result, facts) == (("a", 1.0, True), ("x", 0.95, False), ("y", 0.25, False))
+    assert judged_words(result, {"u": UtteranceFacts(confidences=(1.0,))}) == ()
 
 
 def test_notes_tell_what_a_reader_must_know() -> None:

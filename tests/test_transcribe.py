@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,8 @@ import soundfile
 import soxr
 
 from asr.bundle import Bundle, save_bundle
+from asr.confidence import Calibration
+from asr.decoder import DecoderOptions, make_decoder
 from asr.decoding.hypothesis import Hypothesis
 from asr.errors import AsrError, UsageError
 from asr.tokenizer import CharTokenizer
@@ -26,8 +29,22 @@ def test_words_their_times_and_confidences() -> None:
     transcript = to_transcript(hypothesis, tokenizer, output_frame_s=0.03, duration_s=0.41)
     assert transcript.text == "he is"
     he, is_ = transcript.words
-    assert (he.text, he.start_s, he.end_s, he.confidence) == ("he", 0.06, pytest.approx(0.15), 0.5)
+    assert (he.text, he.start_s, he.end_s, he.confidence) == ("he", 0.06, pytest.approx(0.15), 0.7)
     assert (is_.start_s, is_.end_s) == (pytest.approx(0.3), 0.41)  # never beyond the audio
+
+
+def test_confidences_are_calibrated_for_the_decoder_in_use(tiny_bundle: Bundle) -> None:
+    sure = Calibration(slope=0.0, length_slope=0.0, offset=2.0)
+    bundle = replace(tiny_bundle, greedy_calibration=sure)
+    hypothesis = Hypothesis((2, 3), ((0, 1), (1, 2)), (0.5, 0.5), 0.0)
+    as_decoded = Recognizer(tiny_bundle).to_transcript(hypothesis, 1.0)
+    calibrated = Recognizer(bundle).to_transcript(hypothesis, 1.0)
+    assert [word.confidence for word in as_decoded.words] == [0.5]
+    assert [word.confidence for word in calibrated.words] == [pytest.approx(0.8808, abs=1e-4)]
+    assert calibrated.text == as_decoded.text
+    beam = make_decoder(bundle, DecoderOptions("beam"))
+    with_beam = Recognizer(bundle, decoder=beam).to_transcript(hypothesis, 1.0)
+    assert with_beam == as_decoded  # measured for greedy decoding alone
 
 
 def test_nothing_recognised_is_an_empty_transcript() -> None:

@@ -9,10 +9,11 @@ from language_bundle import write_language_model, write_noise_manifest
 
 from asr.bundle import Bundle, Decoding, load_bundle, save_bundle
 from asr.cli import main
+from asr.confidence import JudgedWord, confidence_quality, fit_calibration
 from asr.errors import UsageError
 from asr.evaluate import evaluate
 from asr.transcribe import Recognizer, load_model
-from asr.tune import Grid, Trial, Tuning, tune, write_tuning
+from asr.tune import CalibrationTrial, Grid, Trial, Tuning, tune, write_tuning
 from asr.tune_report import tuning_table
 
 GRID = Grid((0.5, 1.0), (0.0, 2.0), beam_size=4, more_beam_sizes=(2, 4, 8))
@@ -54,6 +55,18 @@ def trial(lm_weight: float, word_bonus: float, beam_size: int, wer: float) -> Tr
     return Trial(Decoding(lm_weight, word_bonus, beam_size), wer)
 
 
+def calibrated() -> CalibrationTrial:
+    words = [JudgedWord("a", 0.6, True), JudgedWord("b", 0.3, False)]
+    calibration, before = fit_calibration(words), confidence_quality(words)
+    assert calibration is not None
+    assert before is not None
+    after = confidence_quality(
+        [word._replace(confidence=calibration(word.text, word.confidence)) for word in words]
+    )
+    assert after is not None
+    return CalibrationTrial(calibration, before, after)
+
+
 def test_the_table_and_the_edge() -> None:
     surface = tuple(
         trial(weight, bonus, 4, wer)
@@ -62,13 +75,18 @@ def test_the_table_and_the_edge() -> None:
         )
     )
     beams = (trial(1.0, 2.0, 2, 0.2), trial(1.0, 2.0, 4, 0.2), trial(1.0, 2.0, 8, 0.21))
-    tuning = Tuning(Path("dev.jsonl"), 7, 0.5, GRID, surface, beams, ())
+    tuning = Tuning(Path("dev.jsonl"), 7, 0.5, GRID, surface, beams, calibrated(), None, ())
     assert tuning.best.decoding.beam_size == 2  # among equals the smallest beam
     table = tuning_table(tuning).splitlines()
     assert table[0] == "WER in % on 7 utterances of dev.jsonl; greedy 50.00"
     assert table[2].split() == ["0", "40.00", "30.00"]
     assert table[3].split() == ["2", "25.00", "20.00"]
     assert "best: --lm-weight 1 --word-bonus 2 --beam-size 2: WER 20.00 %" in tuning_table(tuning)
+    assert (
+        "word confidence, greedy: AUC 1.000 -> 1.000, distance from accuracy 0.350 -> "
+        in "\n".join(table)
+    )
+    assert not any("confidence, beam" in line for line in table)  # nothing recognised: nothing said
     assert tuning.edges == ("lm-weights", "word-bonuses")
     wide = replace(GRID, lm_weights=(0.5, 1.0, 2.0), word_bonuses=(2.0,))
     assert replace(tuning, grid=wide).edges == ()
@@ -90,9 +108,11 @@ def test_the_best_is_written_and_used(
     decoding = load_bundle(path).decoding
     assert decoding is not None
     assert decoding.lm_weight in (0.5, 1.0)
-    name = load_model(path, device="cpu").decoder.name
+    recognizer = load_model(path, device="cpu")
+    name = recognizer.decoder.name
     assert name.startswith(f"beam {decoding.beam_size} + 2-gram (weight {decoding.lm_weight:g}")
-    write_tuning(path, Decoding(3.0, 1.0, 8))  # the language model stays
+    tuning = Tuning(manifest, 7, 0.5, GRID, (), (trial(3.0, 1.0, 8, 0.2),), None, None, ())
+    write_tuning(path, tuning)  # the language model stays
     assert load_model(path, device="cpu").decoder.name == "beam 8 + 2-gram (weight 3, bonus 1)"
     assert json.loads((path / "config.json").read_text())["decoding"]["beam_size"] == 8
 

@@ -44,8 +44,8 @@ def tune(
     """Find the weights of a language model on a development set.
 
     The network runs once; then every combination is decoded. Prints a table and draws
-    OUT/surface.png. With --write, `asr transcribe` and `asr evaluate` decode with the best values
-    from then on.
+    OUT/surface.png, and calibrates word confidences. With --write, `asr transcribe` and `asr evaluate`
+    use all of it from then on.
 
     Example: asr tune dev-clean.jsonl --model runs/librispeech/mini/bundle --lm lm --write
     """
@@ -70,7 +70,7 @@ def tune(
     typer.echo(tuning_table(tuning))
     typer.echo(f"picture: {draw_surface(tuning, out / 'surface.png')}")
     if write:
-        typer.echo(f"written into {write_tuning(model, tuning.best.decoding, lm)}")
+        typer.echo(f"written into {write_tuning(model, tuning, lm)}")
     for failure in tuning.failures:
         typer.echo(failure, err=True)
     return 1 if tuning.failures else 0
