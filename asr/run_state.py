@@ -15,6 +15,7 @@ from asr.run_samples import Validation, read_validations
 
 CONFIG_FILE = "config.yaml"
 LEFT_OUT_FILE = "left_out.txt"
+SKIPPED_FILE = "skipped.tsv"
 REPORT_FOLDER = "report"
 _COPIED_S = 2.0  # a copied folder may have lost the order of its files' times
 
@@ -46,6 +47,7 @@ class RunState:
     Attributes:
         settings: config.yaml as a tree; empty where it cannot be read.
         left_out: reason -> ids of the utterances that it kept out of training.
+        skipped: reason -> ids of the utterances whose steps, or shares in the loss, it cost.
         reports: of the model that the last start made; those of an earlier one are left out.
         is_finished: the model was written since the run was started, or resumed, last.
     """
@@ -55,6 +57,7 @@ class RunState:
     metrics: RunMetrics
     validations: tuple[Validation, ...]
     left_out: Mapping[str, tuple[str, ...]]
+    skipped: Mapping[str, tuple[str, ...]]
     reports: tuple[Reported, ...]
     is_finished: bool
 
@@ -126,6 +129,7 @@ def read_run(run_dir: Path) -> RunState:
         metrics=read_metrics(run_dir),
         validations=read_validations(run_dir),
         left_out=_left_out(run_dir / LEFT_OUT_FILE),
+        skipped=_skipped(run_dir / SKIPPED_FILE),
         reports=tuple(one for one in reports if one is not None),
         is_finished=_is_of_last_start(run_dir / "bundle" / "config.json", run_dir),
     )
@@ -157,6 +161,7 @@ def describe_run(state: RunState) -> list[str]:
             f"{percent(state.last('train/data_wait_share'), 1)}"
         )
     lines += [f"{len(ids)} utterances left out: {why}" for why, ids in state.left_out.items()]
+    lines += [f"{len(ids)} utterances skipped: {why}" for why, ids in state.skipped.items()]
     return lines
 
 
@@ -186,13 +191,28 @@ def _settings(path: Path) -> Mapping[str, Any]:
 
 
 def _left_out(path: Path) -> dict[str, tuple[str, ...]]:
-    if not path.is_file():
-        return {}
+    """Lines of: id, tab, reason."""
     reasons: dict[str, list[str]] = {}
-    for line in path.read_text("utf-8", errors="replace").splitlines():
-        utterance_id, _, reason = line.partition("\t")
-        reasons.setdefault(reason, []).append(utterance_id)
-    return {reason: tuple(names) for reason, names in reasons.items()}
+    for fields in _tab_separated(path, 2):
+        reasons.setdefault(fields[1], []).append(fields[0])
+    return {reason: tuple(ids) for reason, ids in reasons.items()}
+
+
+def _skipped(path: Path) -> dict[str, tuple[str, ...]]:
+    """Lines of: step, tab, reason, tab, ids with spaces between."""
+    reasons: dict[str, dict[str, None]] = {}
+    for fields in _tab_separated(path, 3):
+        reasons.setdefault(fields[1], {}).update(dict.fromkeys(fields[2].split()))
+    return {reason: tuple(ids) for reason, ids in reasons.items()}
+
+
+def _tab_separated(path: Path, num_fields: int) -> list[list[str]]:
+    """Lines with that many fields; others, and a file that is not there, are passed over."""
+    if not path.is_file():
+        return []
+    lines = path.read_text("utf-8", errors="replace").splitlines()
+    rows = [line.split("\t", num_fields - 1) for line in lines]
+    return [row for row in rows if len(row) == num_fields]
 
 
 def _reported(path: Path) -> Reported | None:

@@ -1,4 +1,4 @@
-"""A run folder as a resumed training leaves it, with invented figures: for tests that draw or read one."""
+"""A run folder as a resumed training leaves it, with invented figures."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from asr.run_samples import Sample, Validation, add_validation
 STEPS_PER_EPOCH = 20
 _COLUMNS = (
     "epoch,lr-AdamW/pg1,lr-AdamW/pg2,step,train/audio_s_per_s,train/blank_share,train/data_wait_share,"
-    "train/loss,train/padding_share,val/cer,val/loss,val/wer,health/skipped_steps,train/grad_norm"
+    "train/loss,train/padding_share,val/cer,val/loss,val/wer,train/skipped_steps,train/grad_norm"
 )
 
 
@@ -30,7 +30,10 @@ def write_run(run_dir: Path, epochs: int = 10, text: str = "the cat sat") -> Non
         f"data:\n  speeds: [0.9, 1.0]\n  data_dir: {json.dumps(text)}\n",
         "utf-8",
     )
-    (run_dir / "left_out.txt").write_text(f"long-1\ttoo long {text}\nlong-2\ttoo long {text}\n", "utf-8")
+    (run_dir / "left_out.txt").write_text(
+        f"long-1\ttoo long {text}\nlong-2\ttoo long {text}\n", "utf-8"
+    )
+    (run_dir / "skipped.tsv").write_text("7\tno gradient\tu5 u6\n9\tno gradient\tu6 u7\nhalf a li")
 
 
 def write_report(run_dir: Path, name: str = "test", wer: float = 0.25) -> None:

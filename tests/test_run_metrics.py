@@ -58,7 +58,16 @@ def test_resumed_twice_from_the_same_checkpoint(tmp_path: Path) -> None:
 
 
 def test_damaged_lines_are_passed_over(tmp_path: Path) -> None:
-    log(tmp_path, "logs/csv/version_0", "0,0,4.0,", "0,,3.0,", "garbage", "0,1,3.x,", "0,2,nan,", "1,3")
+    log(
+        tmp_path,
+        "logs/csv/version_0",
+        "0,0,4.0,",
+        "0,,3.0,",
+        "garbage",
+        "0,1,3.x,",
+        "0,2,nan,",
+        "1,3",
+    )
     metrics = read_metrics(tmp_path)
     steps, values = metrics.series["train/loss"].steps, metrics.series["train/loss"].values
     assert steps == (0, 2)

@@ -8,7 +8,9 @@ import pytest
 from asr.errors import AsrError
 from asr.run_samples import SAMPLES_FILE, Sample, Validation, add_validation, read_validations
 
-ONE = Validation(0, 10, 1.5, 0.9, 0.5, (Sample("u1", "ünïcode a b", "a\u2028b"), Sample("u2", "", "")))
+ONE = Validation(
+    0, 10, 1.5, 0.9, 0.5, (Sample("u1", "ünïcode a b", "a\u2028b"), Sample("u2", "", ""))
+)
 
 
 def test_round_trip(tmp_path: Path) -> None:

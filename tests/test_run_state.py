@@ -23,6 +23,7 @@ def test_info_says_how_far_a_run_has_come_and_writes_nothing(tmp_path: Path) -> 
     assert "dev WER 10.00 %, CER 5.00 %; best WER 10.00 % in epoch 10" in text
     assert "200 audio s/s, padding 3.0 %, waiting for data 2.0 %" in text
     assert "2 utterances left out: too long the cat sat" in text
+    assert "3 utterances skipped: no gradient" in text
     assert "no bundle: training not finished" in text
 
 

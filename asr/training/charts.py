@@ -1,5 +1,6 @@
 """Which curves a run is shown as; the run page and learning_curve.png draw the same."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from asr.run_metrics import EPOCH, RunMetrics, Series
 
 _FEW = 80  # values up to which each is marked
 _NUM_COLOURS = 5
+_COUNTERS = ("_steps", "_utterances")
 _SHARES = ("share", "rate", "wer", "cer")
 
 
@@ -24,7 +26,8 @@ class Chart:
 
 
 def charts(metrics: RunMetrics) -> list[Chart]:
-    """The curves that have values; a figure that no chart is made for gets its own, at the end."""
+    """The curves that have values; a figure that no chart is made for gets its own, at the end, but
+    not a counter that is still 0."""
     left = {name: series for name, series in metrics.series.items() if name != EPOCH}
     chosen = [
         _loss(left),
@@ -35,8 +38,21 @@ def charts(metrics: RunMetrics) -> list[Chart]:
         _throughput(left),
         _padding(left),
     ]
-    chosen += [Chart(name, (_line(name, series, 4),), _unit(name)) for name, series in left.items()]
+    chosen += [
+        Chart(name, (_line(name, series, 4),), _unit(name))
+        for name, series in left.items()
+        if not name.endswith(_COUNTERS) or any(series.values)
+    ]
     return [chart for chart in chosen if chart.lines]
+
+
+def counters(metrics: RunMetrics) -> list[tuple[str, int]]:
+    """(what, newest value) of the figures that count mishaps, such as train/skipped_steps."""
+    return [
+        (name.rpartition("/")[2].replace("_", " "), int(series.last))
+        for name, series in metrics.series.items()
+        if name.endswith(_COUNTERS) and math.isfinite(series.last)
+    ]
 
 
 def _loss(left: dict[str, Series]) -> Chart:

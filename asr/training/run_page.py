@@ -23,7 +23,7 @@ from asr.report_page import TEMPLATES, encode_operation, environment, json_block
 from asr.run_samples import Validation
 from asr.run_state import CONFIG_FILE, RunState, read_run
 from asr.scoring import UtteranceScore, score
-from asr.training.charts import Chart, charts
+from asr.training.charts import Chart, charts, counters
 from asr.training.config import RunConfig, to_yaml
 from asr.training.pictures import (
     LEARNING_CURVE_FILE,
@@ -96,6 +96,7 @@ def run_to_html(state: RunState) -> str:
     template = environment().get_template("run.html.j2")
     return template.render(
         state=state,
+        counters=counters(state.metrics),
         curves=[_curve(chart, axis) for chart in chosen],
         growths=_growths(_spread(state.validations)),
         posterior=_embedded(state.run_dir / POSTERIOR_FILE),
@@ -116,7 +117,8 @@ def run_to_html(state: RunState) -> str:
 def _curve(chart: Chart, axis: StepAxis) -> Curve:
     svg = line_chart(chart.title, chart.lines, axis, unit=chart.unit, is_log=chart.is_log)
     keys = tuple(
-        (f"{line.colour} {line.kind}", line.name, _number(line.series.last, chart.unit)) for line in chart.lines
+        (f"{line.colour} {line.kind}", line.name, _number(line.series.last, chart.unit))
+        for line in chart.lines
     )
     return Curve(chart, Markup(svg), keys)
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -21,27 +21,33 @@ from hydra.errors import HydraException
 
 from asr.errors import UsageError
 from asr.run_state import CONFIG_FILE, RunState, read_run
-from asr.training.config import load_config, to_yaml
+from asr.training.config import RunConfig, load_config, to_yaml
 from asr.training.sweep_table import SweepRow, read_minutes, write_summary
 
 _FIXED = ("recipe", "recipe_name", "run_dir", "resume")
 _LONGEST_NAME = 120
-_INTERRUPTED = 130
+INTERRUPTED = 130
 _DONE = "done"
 
 
 @dataclass(frozen=True, slots=True)
 class Combination:
-    """One run of a sweep: all its overrides, and those among them that differ between runs."""
+    """One run of a sweep.
+
+    Attributes:
+        swept: those of its overrides that differ between runs.
+        config: what all its overrides make, run_dir still that of the whole sweep.
+    """
 
     overrides: tuple[str, ...]
     swept: tuple[str, ...]
+    config: RunConfig
 
     @property
     def name(self) -> str:
         """Name of its folder: the swept overrides, in characters that every file system takes.
 
-        >>> Combination((), ("optimizer.lr=0.001", "trainer=gpu")).name
+        >>> Combination((), ("optimizer.lr=0.001", "trainer=gpu"), RunConfig()).name
         'optimizer.lr=0.001,trainer=gpu'
         """
         text = ",".join(self.swept)
@@ -83,14 +89,21 @@ def combinations(overrides: Sequence[str]) -> list[Combination]:
             `load_config` raises.
     """
     choices = [_choices(text) for text in overrides]
+    _refuse_repeated(choices)
     if all(len(some) == 1 for some in choices):
         raise UsageError("--multirun has nothing to sweep: give a key several values, key=1,2")
     found = []
     for chosen in itertools.product(*choices):
         swept = (one for one, some in zip(chosen, choices, strict=True) if len(some) > 1)
-        found.append(Combination(chosen, tuple(swept)))
-        load_config(chosen)
+        found.append(Combination(chosen, tuple(swept), load_config(chosen)))
     return found
+
+
+def _refuse_repeated(choices: Sequence[Sequence[str]]) -> None:
+    keys = [some[0].partition("=")[0] for some in choices]
+    for key, some in zip(keys, choices, strict=True):
+        if len(some) > 1 and keys.count(key) > 1:
+            raise UsageError(f"{key} is given twice; write all its values in one place, {key}=1,2")
 
 
 def _choices(text: str) -> list[str]:
@@ -115,7 +128,7 @@ def _choices(text: str) -> list[str]:
 
 
 def run_sweep(
-    overrides: Sequence[str], train: "Callable[[Sequence[str]], Outcome] | None" = None
+    overrides: Sequence[str], train: Callable[[Sequence[str]], Outcome] | None = None
 ) -> Sweep:
     """Run all combinations below run_dir; with resume=true those that are done are left alone.
 
@@ -123,41 +136,37 @@ def run_sweep(
 
     Raises:
         UsageError: as `combinations`; folders that hold runs already without resume=true.
+        KeyboardInterrupt: a run was interrupted; the table is written.
     """
     runs = combinations(overrides)
-    config = load_config(runs[0].overrides)
-    folder = Path(config.run_dir)
-    held = [run.name for run in runs if (folder / run.name / CONFIG_FILE).is_file()]
-    if held and not config.resume:
-        raise UsageError(
-            f"{folder} holds {len(held)} of these {len(runs)} runs already: go on with resume=true, "
-            "or choose another run_dir=..."
-        )
+    folder = Path(runs[0].config.run_dir)
+    _refuse_held(runs, folder)
     minutes = read_minutes(folder)
     rows = [_row(run, folder, minutes.get(run.name)) for run in runs]
     for place, run in enumerate(runs):
         _say(f"run {place + 1} of {len(runs)}: {' '.join(run.swept)} ({rows[place].status})")
-        if not rows[place].is_done:
-            rows[place] = _run(run, folder, rows[place].minutes or 0.0, train or train_in_process)
+        if rows[place].is_done:
+            continue
+        started = time.monotonic()
+        outcome = (train or train_in_process)(_with_run_dir(run.overrides, folder / run.name))
+        taken = (rows[place].minutes or 0.0) + (time.monotonic() - started) / 60
+        row = _row(run, folder, taken)
+        rows[place] = row if row.is_done else replace(row, status=f"failed: {outcome.message}")
         write_summary(folder, rows)
+        if outcome.status == INTERRUPTED:
+            raise KeyboardInterrupt
+    write_summary(folder, rows)
     return Sweep(folder, tuple(rows))
 
 
-def _run(
-    run: Combination,
-    folder: Path,
-    minutes_before: float,
-    train: Callable[[Sequence[str]], Outcome],
-) -> SweepRow:
-    started = time.monotonic()
-    outcome = train(_with_run_dir(run.overrides, folder / run.name))
-    minutes = minutes_before + (time.monotonic() - started) / 60
-    row = _row(run, folder, minutes)
-    if row.is_done:
-        return row
-    return SweepRow.of(
-        run.name, run.swept, f"failed: {outcome.message}", read_run(folder / run.name), minutes
-    )
+def _refuse_held(runs: Sequence[Combination], folder: Path) -> None:
+    """Folders that hold runs are gone on with, or left alone, only where the user says so."""
+    held = [run.name for run in runs if (folder / run.name / CONFIG_FILE).is_file()]
+    if held and not runs[0].config.resume:
+        raise UsageError(
+            f"{folder} holds {len(held)} of these {len(runs)} runs already: go on with resume=true, "
+            "or choose another run_dir=..."
+        )
 
 
 def _row(run: Combination, folder: Path, minutes: float | None) -> SweepRow:
@@ -172,7 +181,7 @@ def _row(run: Combination, folder: Path, minutes: float | None) -> SweepRow:
 
 def _is_done(run: Combination, run_dir: Path, state: RunState) -> bool:
     """Whether the folder holds the whole run with this very configuration."""
-    config = load_config(_with_run_dir(run.overrides, run_dir))
+    config = replace(run.config, run_dir=str(run_dir))
     wanted = yaml.safe_load(to_yaml(config))
     same = {**state.settings, "resume": None} == {**wanted, "resume": None}
     return same and state.is_finished and len(state.reports) >= len(config.data.test)
@@ -187,20 +196,24 @@ def _with_run_dir(overrides: Sequence[str], run_dir: Path) -> list[str]:
 def train_in_process(overrides: Sequence[str]) -> Outcome:
     """`asr train` in a process of its own; what it prints goes to stderr.
 
-    Ctrl-C reaches the process too: it writes its checkpoint and ends before the sweep does.
+    Ctrl-C reaches that process too, which writes its checkpoint before it ends.
     """
     command = [sys.executable, "-m", "asr", "train", *overrides]
-    last = ""
+    last, interrupted = "", False
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            print(line, end="", file=sys.stderr, flush=True)
-            last = line.strip() or last
+        try:
+            for line in process.stdout:
+                print(line, end="", file=sys.stderr, flush=True)
+                last = line.strip() or last
+        except KeyboardInterrupt:
+            interrupted = True
+            print(process.stdout.read(), end="", file=sys.stderr, flush=True)
         status = process.wait()
-    if status == _INTERRUPTED:
-        raise KeyboardInterrupt
+    if interrupted or status == INTERRUPTED:
+        return Outcome(INTERRUPTED, "interrupted")
     return Outcome(status, last.removeprefix("asr: ") or f"exit status {status}")
 
 

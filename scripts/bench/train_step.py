@@ -1,5 +1,5 @@
-"""A training step of asr against the same network on PackedSequence: the loop that deepspeech.pytorch and
-SpeechBrain run, with `torch.nn.LSTM(bidirectional=True)`.
+"""A training step of asr against the same network on PackedSequence and torch's bidirectional nn.LSTM,
+the loop of deepspeech.pytorch and SpeechBrain.
 
 Both have the same weights, batch, front end, convolutions, CTC loss, clipping and AdamW; only the LSTM
 layers differ. Outputs are compared first. Steps alternate in one process; the best of several counts.
@@ -84,7 +84,7 @@ class Loop:
 
 
 def make_batch(batch_s: float, longest_s: float) -> tuple[Tensor, ...]:
-    """Noise of lengths within 5 % of each other, as a bucket has them, with targets of as many letters."""
+    """Noise of lengths within 5 % of each other, as in a bucket, with as many letters as speech has."""
     count = max(1, int(batch_s / longest_s))
     lengths = torch.linspace(longest_s, 0.95 * longest_s, count).mul(RATE).long()
     waveforms = torch.randn(count, int(lengths[0])) * 0.1
@@ -105,7 +105,9 @@ def largest_difference(a: AcousticModel, b: AcousticModel, batch: tuple[Tensor, 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch-s", type=float, default=120.0)
@@ -117,11 +119,13 @@ def main() -> None:
     encoder = EncoderConfig(hidden_size=options.hidden, num_layers=options.layers)
     model = AcousticModel(ModelConfig(VOCAB_SIZE, encoder=encoder))
     print(
-        f"{options.layers} x {options.hidden}, {model.num_parameters / 1e6:.2f} M parameters, batches of "
-        f"{options.batch_s:g} s, {options.threads} threads, torch {torch.__version__}, "
+        f"{options.layers} x {options.hidden}, {model.num_parameters / 1e6:.2f} M parameters, "
+        f"batches of {options.batch_s:g} s, {options.threads} threads, torch {torch.__version__}, "
         f"best of {options.rounds}\n"
     )
-    print("| precision | utterances | packed, audio s/s | asr, audio s/s | ratio | outputs differ by |")
+    print(
+        "| precision | utterances | packed, audio s/s | asr, audio s/s | ratio | outputs differ by |"
+    )
     print("|---|---|---|---|---|---|")
     for precision in ("float32", "bf16"):
         for longest_s in (4.0, 14.0):
