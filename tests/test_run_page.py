@@ -1,12 +1,11 @@
 """The run page: from the run folder alone, whole in one file, and no transcript can run anything."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import Browser, find_chromium
+from browser import Browser
 from run_folder import STEPS_PER_EPOCH, write_report, write_run
 
 from asr.run_metrics import RunMetrics, Series, read_metrics
@@ -111,16 +110,6 @@ def test_of_a_large_vocabulary_only_likely_tokens_are_shown() -> None:
     probabilities[3, 77] = probabilities[5, 400] = 0.9
     assert shown_tokens(probabilities) == [0, 77, 400]
     assert shown_tokens(probabilities[:, :30]) == list(range(30))
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    command = find_chromium()
-    if command is None:
-        pytest.skip("chromium is not installed")
-    opened = Browser(command, tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.close()
 
 
 def test_in_a_browser(browser: Browser, tmp_path: Path) -> None:
