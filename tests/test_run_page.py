@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 from browser import Browser
 from run_folder import STEPS_PER_EPOCH, write_report, write_run
 
@@ -26,7 +25,7 @@ def posterior(text: str = "ab", num_tokens: int = 4) -> Posterior:
     log_probs = np.log(random.dirichlet(np.full(num_tokens, 0.1), 30)).astype(np.float32)
     log_mel = random.standard_normal((90, 40)).astype(np.float32)
     tokens = ("<blank>", " ", *(chr(97 + n) for n in range(num_tokens - 2)))
-    return Posterior("u1", text, log_mel, 1 / 90, log_probs, 1 / 30, tokens)
+    return Posterior("u1", text, text, log_mel, 1 / 90, log_probs, 1 / 30, tokens)
 
 
 def test_the_page_of_a_resumed_run(tmp_path: Path) -> None:

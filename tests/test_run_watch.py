@@ -9,9 +9,11 @@ from tone_corpus import overrides, write_corpus, write_recipe
 
 from asr.manifest import Utterance
 from asr.run_samples import read_validations
+from asr.training.callbacks import Throughput
+from asr.training.config import load_config
 from asr.training.dataset import Example
 from asr.training.run_watch import NUM_SAMPLES, RunWatch, posterior_example, sample_examples
-from asr.training.train import train
+from asr.training.train import callbacks, train
 
 
 def example(number: int, duration_s: float, speaker: str | None) -> Example:
@@ -57,6 +59,12 @@ def test_tensorboard_has_the_samples_and_the_picture(watched: Path) -> None:
     events.Reload()
     assert "posterior" in events.Tags()["images"]
     assert "samples/text_summary" in events.Tags()["tensors"]
+
+
+def test_drawing_is_no_waiting_for_data(tmp_path: Path) -> None:
+    """Throughput's hooks come later, and start its clock again."""
+    kinds = [type(one) for one in callbacks(load_config(["recipe=synthetic/demo"]), tmp_path)]
+    assert kinds.index(RunWatch) < kinds.index(Throughput)
 
 
 def test_what_fails_is_said_once_and_stops_nothing(

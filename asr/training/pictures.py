@@ -38,6 +38,7 @@ class Posterior:
     """An utterance as a model sees it.
 
     Attributes:
+        hypothesis: text of the greedy path.
         log_mel: (T, n_mels), natural logarithms, `mel_frame_s` seconds a frame.
         log_probs: (T', V), natural logarithms, `frame_s` seconds a frame.
         tokens: (V,), the blank first.
@@ -45,6 +46,7 @@ class Posterior:
 
     utterance_id: str
     reference: str
+    hypothesis: str
     log_mel: NDArray[np.float32]
     mel_frame_s: float
     log_probs: NDArray[np.float32]
@@ -180,9 +182,9 @@ def _draw_tokens(axes: "Axes", posterior: Posterior) -> None:
             fontsize=9,
             parse_math=False,
         )
-    written = "".join(posterior.tokens[token_id] for token_id in best.token_ids)
     axes.set_xlim(0, end_s)
-    axes.set_xlabel(f"seconds; greedy: {written or '(nothing)'}", fontsize=9, parse_math=False)
+    written = f"seconds; greedy: {posterior.hypothesis or '(nothing)'}"
+    axes.set_xlabel(written, fontsize=9, parse_math=False)
     axes.tick_params(labelsize=8)
 
 

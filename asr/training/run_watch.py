@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from asr.decoding.greedy import greedy_decode
 from asr.run_samples import Sample, Validation, add_validation, read_validations
 from asr.training.dataset import Example
 from asr.training.lit_module import AsrLitModule
@@ -165,14 +166,17 @@ def posterior_of(module: AsrLitModule, example: Example) -> Posterior:
     with torch.no_grad(), torch.autocast(module.device.type, enabled=False):
         output = model(waveforms, lengths)
         log_mel = model.front_end.log_mel(waveforms)
+    log_probs = output.log_probs[0].float().cpu().numpy()
+    tokenizer = module.bundle.tokenizer
     return Posterior(
         utterance_id=example.utterance.utterance_id,
         reference=example.text,
+        hypothesis=tokenizer.decode(greedy_decode(log_probs).token_ids),
         log_mel=log_mel[0].float().cpu().numpy(),
         mel_frame_s=config.features.frame_shift_s,
-        log_probs=output.log_probs[0].float().cpu().numpy(),
+        log_probs=log_probs,
         frame_s=config.output_frame_s,
-        tokens=module.bundle.tokenizer.tokens,
+        tokens=tokenizer.tokens,
     )
 
 

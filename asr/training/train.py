@@ -231,7 +231,7 @@ def callbacks(config: RunConfig, run_dir: Path) -> list[Callback]:
     if config.logger.csv or config.logger.tensorboard:
         chosen.append(LearningRateMonitor("step"))
     if config.logger.page:
-        chosen.append(RunWatch(run_dir))
+        chosen.insert(0, RunWatch(run_dir))  # Throughput starts its clock again after the drawing
     if config.callbacks.patience is not None:
         chosen.append(EarlyStopping("val/wer", patience=config.callbacks.patience))
     return chosen
