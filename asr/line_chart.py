@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import accumulate
 
 from asr.run_metrics import EPOCH, RunMetrics, Series
 
@@ -108,28 +109,30 @@ def step_axis(metrics: RunMetrics) -> StepAxis:
 
 def smoothed(series: Series, windows: int = 40) -> Series:
     """A centred mean over one part in `windows` of the curve; not finite values are left out."""
-    pairs = [
-        pair for pair in zip(series.steps, series.values, strict=True) if math.isfinite(pair[1])
-    ]
+    pairs = _finite(series)
     half = len(pairs) // windows // 2
+    sums = [0.0, *accumulate(value for _, value in pairs)]
     means = []
     for place in range(len(pairs)):
-        some = pairs[max(0, place - half) : place + half + 1]
-        means.append(sum(value for _, value in some) / len(some))
+        start, stop = max(0, place - half), min(len(pairs), place + half + 1)
+        means.append((sums[stop] - sums[start]) / (stop - start))
     return Series(tuple(step for step, _ in pairs), tuple(means))
 
 
 def thinned(series: Series, most: int = _MOST_POINTS) -> Series:
     """At most `most` points: neighbours are averaged; not finite values are left out."""
-    pairs = [
-        pair for pair in zip(series.steps, series.values, strict=True) if math.isfinite(pair[1])
-    ]
+    pairs = _finite(series)
     size = -(-len(pairs) // most) or 1
     groups = [pairs[start : start + size] for start in range(0, len(pairs), size)]
     return Series(
         tuple(group[-1][0] for group in groups),
         tuple(sum(value for _, value in group) / len(group) for group in groups),
     )
+
+
+def _finite(series: Series) -> list[tuple[int, float]]:
+    pairs = zip(series.steps, series.values, strict=True)
+    return [(step, value) for step, value in pairs if math.isfinite(value)]
 
 
 def _points(series: Series, is_log: bool) -> list[tuple[int, float]]:

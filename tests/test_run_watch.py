@@ -3,17 +3,28 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import soundfile
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tone_corpus import overrides, write_corpus, write_recipe
+from tone_corpus import RATE, overrides, speak, write_corpus, write_recipe
 
+from asr.bundle import Bundle
 from asr.manifest import Utterance
 from asr.run_samples import read_validations
 from asr.training.callbacks import Throughput
 from asr.training.config import load_config
 from asr.training.dataset import Example
-from asr.training.run_watch import NUM_SAMPLES, RunWatch, posterior_example, sample_examples
+from asr.training.run_watch import (
+    NUM_SAMPLES,
+    RunWatch,
+    posterior_example,
+    posterior_of,
+    sample_examples,
+)
 from asr.training.train import callbacks, train
+from asr.transcribe import Recognizer
 
 
 def example(number: int, duration_s: float, speaker: str | None) -> Example:
@@ -65,6 +76,23 @@ def test_drawing_is_no_waiting_for_data(tmp_path: Path) -> None:
     """Throughput's hooks come later, and start its clock again."""
     kinds = [type(one) for one in callbacks(load_config(["recipe=synthetic/demo"]), tmp_path)]
     assert kinds.index(RunWatch) < kinds.index(Throughput)
+
+
+def test_the_posterior_is_what_the_recognizer_writes(tmp_path: Path, tiny_bundle: Bundle) -> None:
+    """And looking leaves the random state, by which a resumed run is the same run, alone."""
+    path = tmp_path / "a.flac"
+    soundfile.write(path, speak("abc dab", np.random.default_rng(0)), RATE)
+    spoken = Example(Utterance("a", path, "abc dab", soundfile.info(path).duration), "abc dab", ())
+    device = torch.device("cpu")
+    module = SimpleNamespace(model=tiny_bundle.model, bundle=tiny_bundle, device=device)
+    before = torch.get_rng_state()
+    found = posterior_of(module, spoken)
+    assert torch.equal(torch.get_rng_state(), before)
+    transcript = Recognizer(tiny_bundle).transcribe(path)
+    assert found.hypothesis.split() == transcript.text.split()
+    assert found.log_probs.shape[1] == len(found.tokens)
+    num_mel_frames, num_frames = len(found.log_mel), len(found.log_probs)
+    assert num_mel_frames * found.mel_frame_s == pytest.approx(num_frames * found.frame_s, abs=0.05)
 
 
 def test_what_fails_is_said_once_and_stops_nothing(
