@@ -1,4 +1,4 @@
-"""What is at a path: a bundle, a manifest, a run folder or a report, in a few lines."""
+"""What is at a path: a bundle, a manifest, a run folder, a sweep or a report, in a few lines."""
 
 import json
 from pathlib import Path
@@ -6,9 +6,12 @@ from pathlib import Path
 from asr.bundle import CARD_FILE, is_bundle, load_bundle
 from asr.errors import AsrError
 from asr.manifest import read_manifest
+from asr.run_state import describe_run, read_run
 
 _RUN_CONFIG = "config.yaml"
+_RUN_PAGE = "run.html"
 _REPORT = "report.json"
+_SWEEP_TABLE, _SWEEP_ROWS = "summary.md", "summary.csv"
 
 
 def describe(path: Path | str) -> str:
@@ -20,6 +23,8 @@ def describe(path: Path | str) -> str:
         return _run(path)
     if path.is_dir() and (path / _REPORT).is_file():
         return _report(path / _REPORT)
+    if path.is_dir() and (path / _SWEEP_ROWS).is_file() and (path / _SWEEP_TABLE).is_file():
+        return f"sweep {path}\n\n{(path / _SWEEP_TABLE).read_text('utf-8')}"
     if path.name.endswith(_REPORT):
         return _report(path)
     if path.is_file():
@@ -58,6 +63,8 @@ def _manifest(path: Path) -> str:
 def _run(path: Path) -> str:
     checkpoints = sorted((path / "checkpoints").glob("*.ckpt"))
     lines = [f"run {path}, configuration in {path / _RUN_CONFIG}"]
+    lines += [f"  {line}" for line in describe_run(read_run(path))]
+    lines += [f"  page {page}" for page in [path / _RUN_PAGE] if page.is_file()]
     lines += [f"  checkpoint {checkpoint.name}" for checkpoint in checkpoints]
     bundle, reports = path / "bundle", sorted((path / "report").glob(f"*/{_REPORT}"))
     lines.append(

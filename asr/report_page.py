@@ -27,7 +27,7 @@ from asr.plots import Bar, bar_chart, error_kinds, reliability
 from asr.report_text import interval_text, percent, speed_text
 from asr.scoring import CorpusScore, GroupScore, Span, UtteranceScore
 
-_TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 _LETTERS: Mapping[Operation, str] = {"equal": "=", "substitute": "S", "delete": "D", "insert": "I"}
 _SHOWN_SPEAKERS = 400
 
@@ -43,7 +43,7 @@ class Figure:
 
 def report_to_html(score: CorpusScore, analysis: Analysis, facts: ReportFacts, folder: Path) -> str:
     """The page; audio is linked relative to `folder`, where the page will lie."""
-    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     return (
         environment()
         .get_template("report.html.j2")
@@ -55,7 +55,7 @@ def report_to_html(score: CorpusScore, analysis: Analysis, facts: ReportFacts, f
             figures=_figures(score, analysis),
             interval=interval_text(analysis.interval),
             speed=speed_text(facts),
-            style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
+            style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
             script=Markup(script),
             script_hash=script_hash(script),
             data=json_block(_table(score, facts, folder)),
@@ -66,7 +66,7 @@ def report_to_html(score: CorpusScore, analysis: Analysis, facts: ReportFacts, f
 def environment() -> Environment:
     """Templates with everything escaped; an unknown name is an error."""
     env = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -82,5 +82,7 @@ trainer:
   log_every_steps: 1
 callbacks:
   checkpoint_every_steps: 2
+logger:
+  page: false
 """
     )

@@ -22,11 +22,22 @@ def train(
     show: Annotated[
         bool, typer.Option("--show", help="Print the whole configuration and stop.")
     ] = False,
+    multirun: Annotated[
+        bool,
+        typer.Option(
+            "--multirun",
+            "-m",
+            help="Run every combination of keys with several values (key=1,2), one after the other, "
+            "and print a table.",
+        ),
+    ] = False,
 ) -> int:
     """Train a recipe, write its model as a bundle, and report its WER.
 
     Example: asr train recipe=librispeech/mini data.data_dir=corpora trainer.max_epochs=60
     """
+    if multirun:
+        return _sweep(overrides, show)
     from asr.training.config import load_config, to_yaml
 
     config = load_config(overrides)
@@ -42,3 +53,17 @@ def train(
     for evaluation in trained.evaluations:
         typer.echo(evaluation.summary())
     return 1 if any(evaluation.failures for evaluation in trained.evaluations) else 0
+
+
+def _sweep(overrides: list[str], show: bool) -> int:
+    from asr.training.sweep import combinations, run_sweep
+    from asr.training.sweep_table import TABLE_FILE, rows_to_markdown
+
+    if show:
+        for run in combinations(overrides):
+            typer.echo(run.name)
+        return 0
+    sweep = run_sweep(overrides)
+    typer.echo(rows_to_markdown(sweep.rows), nl=False)
+    typer.echo(f"table: {sweep.folder / TABLE_FILE}")
+    return sweep.exit_status

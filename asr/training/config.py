@@ -131,10 +131,15 @@ class CallbacksConfig:
 
 @dataclass
 class LoggerConfig:
-    """Logs in the run folder, beside the checkpoints."""
+    """Logs in the run folder, beside the checkpoints.
+
+    Attributes:
+        page: run.html, learning_curve.png, posterior.png and samples.jsonl, drawn from the CSV log.
+    """
 
     csv: bool = True
     tensorboard: bool = True
+    page: bool = True
 
 
 @dataclass

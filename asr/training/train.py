@@ -29,6 +29,7 @@ from asr.training.config import RunConfig, load_config, to_yaml
 from asr.training.datamodule import Manifests, SpeechDataModule
 from asr.training.lit_module import AsrLitModule, position_of
 from asr.training.prepare import prepare
+from asr.training.run_watch import RunWatch, refresh_run_page
 from asr.transcribe import load_model
 
 CONFIG_FILE = "config.yaml"
@@ -229,6 +230,8 @@ def callbacks(config: RunConfig, run_dir: Path) -> list[Callback]:
     ]
     if config.logger.csv or config.logger.tensorboard:
         chosen.append(LearningRateMonitor("step"))
+    if config.logger.page:
+        chosen.insert(0, RunWatch(run_dir))  # Throughput starts its clock again after the drawing
     if config.callbacks.patience is not None:
         chosen.append(EarlyStopping("val/wer", patience=config.callbacks.patience))
     return chosen
@@ -275,6 +278,8 @@ def _finish(
         evaluate(manifest, recognizer, run_dir / "report" / manifest.stem)
         for manifest in manifests["test"]
     )
+    if config.logger.page:
+        refresh_run_page(run_dir)
     return TrainedModel(bundle_path, evaluations)
 
 
