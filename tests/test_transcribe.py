@@ -8,7 +8,7 @@ import soxr
 from asr.bundle import Bundle, save_bundle
 from asr.decoding.hypothesis import Hypothesis
 from asr.errors import AsrError, UsageError
-from asr.tokenizer import CharTokenizer
+from asr.tokenizer import BLANK, BpeTokenizer, CharTokenizer
 from asr.transcribe import Recognizer, load_model, to_transcript
 
 
@@ -28,6 +28,18 @@ def test_words_their_times_and_confidences() -> None:
     he, is_ = transcript.words
     assert (he.text, he.start_s, he.end_s, he.confidence) == ("he", 0.06, pytest.approx(0.15), 0.5)
     assert (is_.start_s, is_.end_s) == (pytest.approx(0.3), 0.41)  # never beyond the audio
+
+
+def test_words_of_pieces() -> None:
+    """▁he is | ▁ | ▁ it: a mark alone makes no word, and a word begins with its first letters."""
+    tokenizer = BpeTokenizer((BLANK, "▁he", "is", "▁", "it"))
+    spans = ((2, 3), (3, 5), (5, 6), (7, 8), (9, 12))
+    hypothesis = Hypothesis((1, 2, 3, 3, 4), spans, (0.9, 0.5, 0.1, 0.2, 0.7), -1.0)
+    transcript = to_transcript(hypothesis, tokenizer, output_frame_s=0.03, duration_s=0.35)
+    assert transcript.text == "heis it" == tokenizer.decode(hypothesis.token_ids)
+    first, second = transcript.words
+    assert (first.start_s, first.end_s, first.confidence) == (0.06, pytest.approx(0.15), 0.5)
+    assert (second.start_s, second.end_s, second.confidence) == (pytest.approx(0.27), 0.35, 0.7)
 
 
 def test_nothing_recognised_is_an_empty_transcript() -> None:
