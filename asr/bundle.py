@@ -173,6 +173,7 @@ def model_card(bundle: Bundle) -> str:
     """The bundle's README: what the model is, what it was trained on, how to use it."""
     model, training = bundle.model, bundle.training
     encoder, features = model.config.encoder, model.config.features
+    tokenizer = bundle.tokenizer
     wer = "not measured" if training.dev_wer is None else f"{100 * training.dev_wer:.2f} %"
     return f"""# Speech recognizer, recipe {training.recipe or "unknown"}
 
@@ -182,7 +183,7 @@ def model_card(bundle: Bundle) -> str:
 {model.num_parameters / 1e6:.2f} M parameters |
 | input | {features.kind}, {features.num_features} coefficients, {features.sample_rate} Hz, \
 subsampling x{encoder.subsampling} |
-| output | {bundle.tokenizer.vocab_size - 1} {bundle.tokenizer.unit}, text normaliser `{bundle.normalizer}` |
+| output | {tokenizer.vocab_size - 1} {tokenizer.unit}, text normaliser `{bundle.normalizer}` |
 | trained on | {training.data or "unknown"}, {training.hours:.2f} h of speech |
 | training | {training.epochs} epochs, {training.steps} steps, seed {training.seed} |
 | greedy WER on {training.dev_set or "the development set"} | {wer} |

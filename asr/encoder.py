@@ -89,9 +89,7 @@ class BiLSTMEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.subsampling = ConvSubsampling(num_features, config)
-        self.layers = nn.ModuleList(
-            ResidualBiLSTM(config) for _ in range(config.num_layers)
-        )
+        self.layers = nn.ModuleList(ResidualBiLSTM(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(config.output_size)
 
     def output_lengths(self, feature_lengths: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ package, whoever made it.
 """
 
 import io
+import itertools
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -203,7 +204,7 @@ class BpeTokenizer(Tokenizer):
         while True:
             merges = [
                 (self._ids[left + right], position)
-                for position, (left, right) in enumerate(zip(pieces, pieces[1:], strict=False))
+                for position, (left, right) in enumerate(itertools.pairwise(pieces))
                 if left + right in self._ids
             ]
             if not merges:

@@ -123,9 +123,7 @@ def test_a_bad_override_fails_and_says_what_was_meant(override: str, message: st
         (["loss=cr-ctc", "augment.time_masks=0", "augment.freq_masks=0"], "views that differ"),
     ],
 )
-def test_a_loss_that_the_network_cannot_have_is_refused(
-    overrides: list[str], message: str
-) -> None:
+def test_a_loss_that_the_network_cannot_have_is_refused(overrides: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         load_config(["recipe=librispeech/mini", *overrides])
 

@@ -138,7 +138,10 @@ def test_recurrent_dropout_drops_the_same_recurrent_weights_in_all_frames() -> N
     outputs = layer(inputs, reversal_index(torch.tensor([9, 9, 9]), 9))
     torch.manual_seed(1)
     dropped = []
-    for lstm, part in ((layer.forward_lstm, outputs[..., :8]), (layer.backward_lstm, outputs[..., 8:])):
+    for lstm, part in (
+        (layer.forward_lstm, outputs[..., :8]),
+        (layer.backward_lstm, outputs[..., 8:]),
+    ):
         weight = nn.functional.dropout(lstm.weight_hh_l0, 0.4)
         bias = lstm.bias_ih_l0 + lstm.bias_hh_l0
         backward = lstm is layer.backward_lstm

@@ -83,7 +83,7 @@ class RecordingModule(AsrLitModule):
         return self.step
 
     def log(self, name: str, value: Any, **_: object) -> None:  # type: ignore[override]
-        self.logged = {**getattr(self, "logged", {}), name: float(value)}
+        self.logged = {**getattr(self, "logged", {}), name: float(torch.as_tensor(value).detach())}
 
 
 def module(bundle: Bundle, loss: LossConfig, **augment: Any) -> RecordingModule:
@@ -113,14 +113,14 @@ def test_a_step_with_consistency_sees_two_views_once_masks_are_on(
     monkeypatch.setattr(AcousticModel, "forward", recorded)
     stepping = module(tiny_bundle, LossConfig(consistency_weight=0.2), start_step=5, time_masks=3)
     plain = stepping.training_step(batch(), 0)
-    assert stepping.logged["train/loss"] == pytest.approx(float(plain))
+    assert stepping.logged["train/loss"] == pytest.approx(plain.item())
     assert "train/consistency_loss" not in stepping.logged
     stepping.step = 5
     loss = stepping.training_step(batch(), 0)
     assert seen == [(1, 0), (2, 8)]  # 3 x 2.5, rounded
     logged = stepping.logged
     assert logged["train/consistency_loss"] > 1e-4
-    assert float(loss) == pytest.approx(
+    assert loss.item() == pytest.approx(
         logged["train/ctc_loss"] + 0.2 * logged["train/consistency_loss"], rel=1e-5
     )
 
@@ -136,7 +136,9 @@ def test_a_step_with_an_intermediate_loss_trains_the_layer_and_the_head(
         torch.manual_seed(0)
         stepping.training_step(batch(), 0).backward()
         layers = tiny_bundle.model.encoder.layers
-        gradients.append([float(layer.lstm.forward_lstm.weight_ih_l0.grad.norm()) for layer in layers])
+        gradients.append(
+            [float(layer.lstm.forward_lstm.weight_ih_l0.grad.norm()) for layer in layers]
+        )
         assert float(tiny_bundle.model.head.linear.weight.grad.norm()) > 0
     assert gradients[1][1] < 0.01 * gradients[0][1]
     assert gradients[1][0] > 0.1 * gradients[0][0]

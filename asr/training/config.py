@@ -91,9 +91,7 @@ class TokenizerConfig:
 
     def __post_init__(self) -> None:
         if self.kind not in TOKENIZERS:
-            raise UsageError(
-                f"tokenizer.kind must be {' or '.join(TOKENIZERS)}, not {self.kind!r}"
-            )
+            raise UsageError(f"tokenizer.kind must be {' or '.join(TOKENIZERS)}, not {self.kind!r}")
         if self.vocab_size < 2:
             raise UsageError(f"tokenizer.vocab_size must be at least 2, not {self.vocab_size}")
 
