@@ -152,35 +152,8 @@ class BpeTokenizer(Tokenizer):
                 f"tokenizer.vocab_size must be at least {len(characters) + 2} for the characters of "
                 f"the training texts, the blank and the mark of words, not {vocab_size}"
             )
-        model = io.BytesIO()
-        try:
-            import sentencepiece
-
-            sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(texts),
-                model_writer=model,
-                model_type="bpe",
-                vocab_size=vocab_size,
-                character_coverage=1.0,
-                normalization_rule_name="identity",
-                max_sentence_length=1 + max((len(text.encode()) for text in texts), default=0),
-                bos_id=-1,
-                eos_id=-1,
-                minloglevel=2,
-            )
-        except ImportError:
-            raise AsrError(
-                "tokenizer.kind=bpe needs sentencepiece, which is not installed: pip install 'asr[bpe]'"
-            ) from None
-        except RuntimeError as error:
-            most = re.search(r"to a value <= (\d+)", str(error))
-            limit = f"{most[1]} tokens at most" if most else f"no vocabulary ({error})"
-            raise UsageError(
-                f"tokenizer.vocab_size={vocab_size}: the training texts give {limit}"
-            ) from None
-        pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
-        learnt = [pieces.id_to_piece(piece_id) for piece_id in range(1, pieces.vocab_size())]
-        return cls((BLANK, *learnt))  # in place of sentencepiece's <unk>, which all can do without
+        pieces = _learn_pieces(texts, vocab_size)
+        return cls((BLANK, *pieces[1:]))  # in place of sentencepiece's <unk>, which is not needed
 
     @cached_property
     def _spellings(self) -> dict[str, list[int]]:
@@ -243,8 +216,60 @@ TOKENIZERS: Mapping[str, type[CharTokenizer] | type[BpeTokenizer]] = MappingProx
 )
 
 
-def tokenizer_from_texts(texts: Iterable[str], kind: str, vocab_size: int) -> Tokenizer:
-    """The tokenizer of a training set; characters need no `vocab_size`."""
-    if kind == BpeTokenizer.kind:
-        return BpeTokenizer.from_texts(texts, vocab_size)
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """What the model writes.
+
+    Attributes:
+        kind: "char", or "bpe" (needs the extra `bpe` to train, not to use).
+        vocab_size: tokens of a BPE vocabulary, the blank included; characters are as many as the
+            training texts have.
+    """
+
+    kind: str = "char"
+    vocab_size: int = 500
+
+    def __post_init__(self) -> None:
+        if self.kind not in TOKENIZERS:
+            raise UsageError(f"tokenizer.kind must be {' or '.join(TOKENIZERS)}, not {self.kind!r}")
+        if self.vocab_size < 2:
+            raise UsageError(f"tokenizer.vocab_size must be at least 2, not {self.vocab_size}")
+
+
+def tokenizer_from_texts(texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
+    """The tokenizer of a training set; UsageError where it cannot give a vocabulary of that size."""
+    if config.kind == BpeTokenizer.kind:
+        return BpeTokenizer.from_texts(texts, config.vocab_size)
     return CharTokenizer.from_texts(texts)
+
+
+def _learn_pieces(texts: Sequence[str], vocab_size: int) -> list[str]:
+    """sentencepiece's <unk>, then pieces in the order of their merges, then single characters."""
+    model = io.BytesIO()
+    try:
+        import sentencepiece
+
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts),
+            model_writer=model,
+            model_type="bpe",
+            vocab_size=vocab_size,
+            character_coverage=1.0,
+            normalization_rule_name="identity",
+            max_sentence_length=1 + max((len(text.encode()) for text in texts), default=0),
+            bos_id=-1,
+            eos_id=-1,
+            minloglevel=2,
+        )
+    except ImportError:
+        raise AsrError(
+            "tokenizer.kind=bpe needs sentencepiece, which is not installed: pip install 'asr[bpe]'"
+        ) from None
+    except RuntimeError as error:
+        most = re.search(r"to a value <= (\d+)", str(error))
+        limit = f"{most[1]} tokens at most" if most else f"no vocabulary ({error})"
+        raise UsageError(
+            f"tokenizer.vocab_size={vocab_size}: the training texts give {limit}"
+        ) from None
+    learnt = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    return [learnt.id_to_piece(piece_id) for piece_id in range(learnt.vocab_size())]

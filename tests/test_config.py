@@ -10,15 +10,9 @@ from asr.bundle import Bundle
 from asr.errors import UsageError
 from asr.model import AcousticModel, ModelConfig
 from asr.tokenizer import CharTokenizer
-from asr.training.config import (
-    LossConfig,
-    RunConfig,
-    config_root,
-    list_recipes,
-    load_config,
-    to_yaml,
-)
+from asr.training.config import RunConfig, config_root, list_recipes, load_config, to_yaml
 from asr.training.lit_module import AsrLitModule
+from asr.training.objective import LossConfig
 from asr.training.train import callbacks, lightning_trainer, loggers
 
 EXPECTED = {

@@ -9,10 +9,10 @@ from asr.augment import SpecAugmentConfig
 from asr.bundle import Bundle
 from asr.ctc import ctc_losses
 from asr.model import AcousticModel, ModelOutput
-from asr.training.config import LossConfig, OptimizerConfig, SchedulerConfig
+from asr.training.config import OptimizerConfig, SchedulerConfig
 from asr.training.dataset import Batch
 from asr.training.lit_module import AsrLitModule
-from asr.training.objective import objective
+from asr.training.objective import LossConfig, objective
 
 TARGETS, TARGET_LENGTHS = torch.tensor([[1, 2, 3], [2, 2, 0]]), torch.tensor([3, 2])
 

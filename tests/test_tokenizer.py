@@ -10,6 +10,7 @@ from asr.tokenizer import (
     BLANK,
     BpeTokenizer,
     CharTokenizer,
+    TokenizerConfig,
     UnknownCharacterError,
     tokenizer_from_texts,
 )
@@ -80,8 +81,9 @@ def test_pieces_are_those_of_sentencepiece() -> None:
 
 def test_the_same_texts_make_the_same_pieces() -> None:
     assert BpeTokenizer.from_texts(TEXTS, 50) == BpeTokenizer.from_texts(iter(TEXTS), 50)
-    assert tokenizer_from_texts(TEXTS, "bpe", 50) == BpeTokenizer.from_texts(TEXTS, 50)
-    assert tokenizer_from_texts(TEXTS, "char", 50) == CharTokenizer.from_texts(TEXTS)
+    pieces = tokenizer_from_texts(TEXTS, TokenizerConfig("bpe", 50))
+    assert pieces == BpeTokenizer.from_texts(TEXTS, 50)
+    assert tokenizer_from_texts(TEXTS, TokenizerConfig()) == CharTokenizer.from_texts(TEXTS)
 
 
 def test_a_text_far_longer_than_sentencepieces_limit_is_learnt_from() -> None:

@@ -15,8 +15,8 @@ from asr.errors import AsrError, UsageError
 from asr.manifest import Utterance, read_manifest
 from asr.model import ModelConfig
 from asr.text import get_normalizer
-from asr.tokenizer import Tokenizer, tokenizer_from_texts
-from asr.training.config import DataConfig, TokenizerConfig
+from asr.tokenizer import Tokenizer, TokenizerConfig, tokenizer_from_texts
+from asr.training.config import DataConfig
 from asr.training.dataset import (
     Batch,
     BucketSampler,
@@ -84,9 +84,9 @@ class SpeechDataModule(lightning.LightningDataModule):
             raise UsageError("data.speeds must be factors between 0.5 and 2; [1.0] is none")
         train = _read_all(manifests.train)
         dev = _read_all(manifests.dev)
-        kind = tokenizer_config or TokenizerConfig()
         self.tokenizer = tokenizer or tokenizer_from_texts(
-            (self._normalize(utterance.text) for utterance in train), kind.kind, kind.vocab_size
+            (self._normalize(utterance.text) for utterance in train),
+            tokenizer_config or TokenizerConfig(),
         )
         self.left_out: list[LeftOut] = []
         self.train_examples = self._train_examples(train)

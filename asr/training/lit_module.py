@@ -15,9 +15,9 @@ from asr.bundle import Bundle
 from asr.ctc import blank_share, ctc_losses
 from asr.features import MelAugmentation
 from asr.scoring import CorpusScore, score
-from asr.training.config import LossConfig, OptimizerConfig, SchedulerConfig
+from asr.training.config import OptimizerConfig, SchedulerConfig
 from asr.training.dataset import Batch, Example
-from asr.training.objective import objective
+from asr.training.objective import LossConfig, objective
 from asr.transcribe import Recognizer
 
 _POSITION_KEY = "asr_position"

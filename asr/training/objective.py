@@ -2,14 +2,66 @@
 2021, arXiv 2102.03216) and the consistency of two views (CR-CTC: Yao et al. 2024, arXiv 2410.05101).
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from asr.ctc import consistency_losses, ctc_losses
+from asr.errors import UsageError
 from asr.model import ModelOutput
-from asr.training.config import LossConfig
+
+
+@dataclass
+class LossConfig:
+    """What training adds to the CTC loss; the network that comes out has the same form either way.
+
+    Attributes:
+        intermediate_weight: w of intermediate CTC (Lee & Watanabe 2021, arXiv 2102.03216, who take
+            0.3): the loss is 1 - w of the output's and w of the mean of inner layers'; 0: none.
+        intermediate_layers: those layers, from 1; empty: the middle one.
+        consistency_weight: alpha of CR-CTC (Yao et al. 2024, arXiv 2410.05101, who take 0.2): two views
+            of each utterance, masked by SpecAugment independently, learn from each other. From
+            augment.start_step on a step costs twice the work and memory; 0: none.
+        consistency_time_masks: with CR-CTC, SpecAugment draws this many times its time masks.
+    """
+
+    intermediate_weight: float = 0.0
+    intermediate_layers: list[int] = field(default_factory=list)
+    consistency_weight: float = 0.0
+    consistency_time_masks: float = 2.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.intermediate_weight < 1:
+            raise UsageError(
+                f"loss.intermediate_weight must be in [0, 1), not {self.intermediate_weight}"
+            )
+        if not 0 <= self.consistency_weight < math.inf:
+            raise UsageError(
+                f"loss.consistency_weight must be 0 or more, not {self.consistency_weight}"
+            )
+        if not 1 <= self.consistency_time_masks < math.inf:
+            raise UsageError(
+                f"loss.consistency_time_masks must be 1 or more, not {self.consistency_time_masks}"
+            )
+
+    def taps(self, num_layers: int) -> tuple[int, ...]:
+        """The inner layers of an encoder of `num_layers` that have a loss.
+
+        Raises:
+            UsageError: the encoder has no such inner layer.
+        """
+        if not self.intermediate_weight:
+            return ()
+        layers = self.intermediate_layers or [num_layers // 2]
+        wrong = [layer for layer in layers if not 1 <= layer < num_layers]
+        if wrong:
+            raise UsageError(
+                f"loss.intermediate_layers must be inner layers, 1 to {num_layers - 1} of "
+                f"encoder.num_layers = {num_layers}; {wrong[0]} is not"
+            )
+        return tuple(sorted(set(layers)))
 
 
 @dataclass(frozen=True)
