@@ -70,7 +70,7 @@ def test_a_model_of_bpe_pieces_from_training_to_its_transcripts(
     train([
         *overrides(corpus, run_dir), "tokenizer.kind=bpe", "tokenizer.vocab_size=7", "data.batch_s=6",
         "trainer.max_epochs=12", "trainer.validate_every_epochs=12", "encoder.dropout=0",
-        "augment.time_masks=0", "augment.freq_masks=0",
+        "augment.time_masks=0", "augment.freq_masks=0", "callbacks.checkpoint_every_steps=1000",
     ])  # fmt: skip
     monkeypatch.setitem(sys.modules, "sentencepiece", None)  # needed to train, not to use
     recognizer = load_model(run_dir / "bundle", device="cpu")
@@ -80,4 +80,4 @@ def test_a_model_of_bpe_pieces_from_training_to_its_transcripts(
     assert any(len(token) > 1 for token in tokenizer.tokens[1:])
     score = evaluate(corpus / "dev.jsonl", recognizer, tmp_path).score
     assert score.wer == pytest.approx(recognizer.bundle.training.dev_wer, abs=1e-6)
-    assert score.wer < 0.5
+    assert score.wer < 0.8  # 1 is what a model of blanks has
