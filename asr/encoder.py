@@ -198,8 +198,8 @@ class BiLSTM(nn.Module):
     While training, each direction drops `recurrent_dropout` of its recurrent weights, another choice
     for each batch, and scales the rest up (DropConnect: Wan et al. 2013; as the weight-dropped LSTM
     of Merity et al. 2017, arXiv 1708.02182). The mask is the same in all frames, which is what keeps
-    the memory of the recurrence; that of Gal & Ghahramani (2016), on h and for each utterance apart,
-    would cost the fused kernel.
+    the memory of the recurrence. The one of Gal & Ghahramani (2016) lies on h, for each utterance
+    apart, and needs a step of Python for each frame where this is one call of torch's LSTM.
     """
 
     def __init__(self, input_size: int, hidden_size: int, recurrent_dropout: float = 0.0) -> None:
