@@ -23,7 +23,7 @@ from asr.errors import AsrError
 from asr.features import FeatureConfig
 from asr.model import AcousticModel, ModelConfig
 from asr.text import DEFAULT_NORMALIZER, get_normalizer
-from asr.tokenizer import CharTokenizer
+from asr.tokenizer import TOKENIZERS, CharTokenizer, Tokenizer
 
 FORMAT_VERSION = 1
 CONFIG_FILE, TOKENS_FILE, WEIGHTS_FILE, CARD_FILE, LM_FILE = (
@@ -87,7 +87,7 @@ class Bundle:
     """
 
     model: AcousticModel
-    tokenizer: CharTokenizer
+    tokenizer: Tokenizer
     normalizer: str = DEFAULT_NORMALIZER
     training: Training = field(default_factory=Training)
     model_id: str = ""
@@ -152,7 +152,8 @@ def load_bundle(path: Path | str) -> Bundle:
             f"{path / CONFIG_FILE}: format_version is {version!r}, this asr reads {FORMAT_VERSION}"
         )
     try:
-        tokenizer = CharTokenizer(tuple(_read_json(path / TOKENS_FILE)))
+        kind = TOKENIZERS[config.get("tokenizer", CharTokenizer.kind)]
+        tokenizer = kind(tuple(_read_json(path / TOKENS_FILE)))
         model_config = ModelConfig(
             vocab_size=tokenizer.vocab_size,
             features=_build(FeatureConfig, config["features"]),
@@ -179,6 +180,7 @@ def model_card(bundle: Bundle) -> str:
     """The bundle's README: what the model is, what it was trained on, how to use it."""
     model, training = bundle.model, bundle.training
     encoder, features = model.config.encoder, model.config.features
+    tokenizer = bundle.tokenizer
     wer = "not measured" if training.dev_wer is None else f"{100 * training.dev_wer:.2f} %"
     return f"""# Speech recognizer, recipe {training.recipe or "unknown"}
 
@@ -188,7 +190,7 @@ def model_card(bundle: Bundle) -> str:
 {model.num_parameters / 1e6:.2f} M parameters |
 | input | {features.kind}, {features.num_features} coefficients, {features.sample_rate} Hz, \
 subsampling x{encoder.subsampling} |
-| output | {bundle.tokenizer.vocab_size - 1} characters, text normaliser `{bundle.normalizer}` |
+| output | {tokenizer.vocab_size - 1} {tokenizer.unit}, text normaliser `{bundle.normalizer}` |
 | trained on | {training.data or "unknown"}, {training.hours:.2f} h of speech |
 | training | {training.epochs} epochs, {training.steps} steps, seed {training.seed} |
 | greedy WER on {training.dev_set or "the development set"} | {wer} |
@@ -220,6 +222,7 @@ def _config(bundle: Bundle, weights_hash: str) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "features": dataclasses.asdict(bundle.model.config.features),
         "encoder": dataclasses.asdict(bundle.model.config.encoder),
+        "tokenizer": bundle.tokenizer.kind,
         "normalizer": bundle.normalizer,
         "training": dataclasses.asdict(bundle.training),
         "model_sha256": weights_hash,

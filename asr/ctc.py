@@ -1,4 +1,5 @@
-"""Connectionist temporal classification: head, loss, feasibility (Graves et al. 2006)."""
+"""Connectionist temporal classification: head, loss, feasibility (Graves et al. 2006), consistency of
+two views of an utterance (Yao et al. 2024)."""
 
 import itertools
 from collections.abc import Sequence
@@ -46,6 +47,29 @@ def ctc_losses(
         reduction="none",
         zero_infinity=True,
     )
+
+
+def consistency_losses(log_probs: Tensor, output_lengths: Tensor) -> Tensor:
+    """How far two views of each utterance are apart: CR-CTC (Yao et al. 2024, arXiv 2410.05101).
+
+        1/2 sum over t of KL(sg(p2_t) || p1_t) + KL(sg(p1_t) || p2_t)
+
+    sg stops the gradient: each view learns from the other, and neither gives way to it.
+
+    Args:
+        log_probs: (2B, T', V) float32: view 1 of all utterances, then view 2 of all.
+        output_lengths: (2B,); frames beyond them do not count.
+
+    Returns:
+        (B,) nats, summed over frames.
+    """
+    log_probs = log_probs.float()
+    others = log_probs.detach().roll(log_probs.shape[0] // 2, dims=0)
+    divergence = nn.functional.kl_div(log_probs, others, reduction="none", log_target=True)
+    frames = torch.arange(log_probs.shape[1], device=log_probs.device)
+    padding = (frames >= output_lengths[:, None]).unsqueeze(-1)
+    first, second = divergence.masked_fill(padding, 0.0).sum(dim=(1, 2)).chunk(2)
+    return (first + second) / 2
 
 
 def min_frames(token_ids: Sequence[int]) -> int:

@@ -6,6 +6,7 @@ reaches a valid frame. On a CPU this is several times faster than PackedSequence
 within rounding (`tests/test_encoder.py`, `scripts/bench/lstm.py`).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,6 +31,10 @@ class EncoderConfig:
         num_layers: bidirectional layers.
         dropout: after the convolutions and in front of every residual addition; one mask for all
             frames of an utterance (Gal & Ghahramani 2016, arXiv 1512.05287).
+        recurrent_dropout: share of the recurrent weights dropped while training; one mask for all
+            frames and all utterances of a batch (DropConnect, Merity et al. 2017).
+        projection_size: D, to which a linear layer after each bidirectional LSTM brings its 2H
+            outputs; None: there is none, and D = 2H.
     """
 
     subsampling: int = 3
@@ -37,6 +42,8 @@ class EncoderConfig:
     hidden_size: int = 256
     num_layers: int = 3
     dropout: float = 0.2
+    recurrent_dropout: float = 0.0
+    projection_size: int | None = None
 
     def __post_init__(self) -> None:
         if self.subsampling not in _STRIDES:
@@ -45,13 +52,18 @@ class EncoderConfig:
             )
         if min(self.conv_channels, self.hidden_size, self.num_layers) < 1:
             raise UsageError("encoder sizes must be at least 1")
-        if not 0 <= self.dropout < 1:
-            raise UsageError(f"encoder.dropout must be in [0, 1), not {self.dropout}")
+        if self.projection_size is not None and self.projection_size < 1:
+            raise UsageError(
+                f"encoder.projection_size must be at least 1 or null, not {self.projection_size}"
+            )
+        for name in ("dropout", "recurrent_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"encoder.{name} must be in [0, 1), not {getattr(self, name)}")
 
     @property
     def output_size(self) -> int:
-        """2H: both directions side by side."""
-        return 2 * self.hidden_size
+        """D: the projection's size, or 2H, both directions side by side."""
+        return self.projection_size or 2 * self.hidden_size
 
     def num_output_frames(self, num_frames: int) -> int:
         """T' = ceil(T / subsampling).
@@ -63,36 +75,47 @@ class EncoderConfig:
 
 
 class Encoded(NamedTuple):
-    """outputs (B, T', 2H), valid below output_lengths (B,)."""
+    """outputs (B, T', D), valid below output_lengths (B,); those of inner layers where asked for."""
 
     outputs: Tensor
     output_lengths: Tensor
+    intermediate: tuple[Tensor, ...] = ()
 
 
 class BiLSTMEncoder(nn.Module):
-    """features (B, T, F) -> outputs (B, T', 2H)."""
+    """features (B, T, F) -> outputs (B, T', D)."""
 
     def __init__(self, num_features: int, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
         self.subsampling = ConvSubsampling(num_features, config)
-        self.layers = nn.ModuleList(
-            ResidualBiLSTM(config.output_size, config.hidden_size, config.dropout)
-            for _ in range(config.num_layers)
-        )
+        self.layers = nn.ModuleList(ResidualBiLSTM(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(config.output_size)
 
     def output_lengths(self, feature_lengths: Tensor) -> Tensor:
         """ceil(T / subsampling) for lengths (B,)."""
         return self.subsampling.output_lengths(feature_lengths)
 
-    def forward(self, features: Tensor, feature_lengths: Tensor) -> Encoded:
-        """Shape: (B, T, F), (B,) -> (B, T', 2H), (B,)."""
+    def forward(
+        self, features: Tensor, feature_lengths: Tensor, taps: Collection[int] = ()
+    ) -> Encoded:
+        """Encode a padded batch.
+
+        Args:
+            features: (B, T, F).
+            feature_lengths: (B,).
+            taps: inner layers, from 1, whose outputs are wanted too; they pass the last norm.
+
+        Shape: (B, T, F), (B,) -> (B, T', D), (B,).
+        """
         hidden, lengths = self.subsampling(features, feature_lengths)
         reversal = reversal_index(lengths, hidden.shape[1])
-        for layer in self.layers:
+        intermediate = []
+        for number, layer in enumerate(self.layers, start=1):
             hidden = layer(hidden, reversal)
-        return Encoded(self.norm(hidden), lengths)
+            if number in taps:
+                intermediate.append(self.norm(hidden))
+        return Encoded(self.norm(hidden), lengths, tuple(intermediate))
 
 
 class ConvSubsampling(nn.Module):
@@ -118,15 +141,15 @@ class ConvSubsampling(nn.Module):
             lengths = (lengths + stride - 1).div(stride, rounding_mode="floor")
         return lengths
 
-    def forward(self, features: Tensor, lengths: Tensor) -> Encoded:
-        """Shape: (B, T, F) -> (B, T', 2H)."""
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Shape: (B, T, F), (B,) -> (B, T', D), (B,)."""
         hidden = features.transpose(1, 2)
         for stride, convolution in zip(self.strides, self.convolutions, strict=True):
             frames = torch.arange(hidden.shape[2], device=hidden.device)
             hidden = hidden * (frames < lengths[:, None]).unsqueeze(1)
             hidden = nn.functional.relu(convolution(hidden))
             lengths = (lengths + stride - 1).div(stride, rounding_mode="floor")
-        return Encoded(self.dropout(hidden.transpose(1, 2)), lengths)
+        return self.dropout(hidden.transpose(1, 2)), lengths
 
 
 class SequenceDropout(nn.Module):
@@ -146,25 +169,42 @@ class SequenceDropout(nn.Module):
 
 
 class ResidualBiLSTM(nn.Module):
-    """inputs + Dropout(BiLSTM(LayerNorm(inputs)))."""
+    """inputs + Dropout(Projection(BiLSTM(LayerNorm(inputs)))).
 
-    def __init__(self, size: int, hidden_size: int, dropout: float) -> None:
+    The projection stands after the layer, not in the recurrence (as LSTMP's does), so that the
+    recurrence keeps its fused kernel.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
+        size, hidden_size = config.output_size, config.hidden_size
         self.norm = nn.LayerNorm(size)
-        self.lstm = BiLSTM(size, hidden_size)
-        self.dropout = SequenceDropout(dropout)
+        self.lstm = BiLSTM(size, hidden_size, config.recurrent_dropout)
+        self.projection = (
+            nn.Identity() if config.projection_size is None else nn.Linear(2 * hidden_size, size)
+        )
+        self.dropout = SequenceDropout(config.dropout)
 
     def forward(self, inputs: Tensor, reversal: Tensor) -> Tensor:
-        """Shape: (B, T', 2H) -> (B, T', 2H)."""
-        outputs: Tensor = inputs + self.dropout(self.lstm(self.norm(inputs), reversal))
+        """Shape: (B, T', D) -> (B, T', D)."""
+        projected = self.projection(self.lstm(self.norm(inputs), reversal))
+        outputs: Tensor = inputs + self.dropout(projected)
         return outputs
 
 
 class BiLSTM(nn.Module):
-    """One bidirectional LSTM layer, equal to nn.LSTM(bidirectional=True) on a PackedSequence."""
+    """One bidirectional LSTM layer, equal to nn.LSTM(bidirectional=True) on a PackedSequence.
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
+    While training, each direction drops `recurrent_dropout` of its recurrent weights, another choice
+    for each batch, and scales the rest up (DropConnect: Wan et al. 2013; as the weight-dropped LSTM
+    of Merity et al. 2017, arXiv 1708.02182). The mask is the same in all frames, which is what keeps
+    the memory of the recurrence. The one of Gal & Ghahramani (2016) lies on h, for each utterance
+    apart, and needs a step of Python for each frame where this is one call of torch's LSTM.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, recurrent_dropout: float = 0.0) -> None:
         super().__init__()
+        self.recurrent_dropout = recurrent_dropout
         self.forward_lstm = nn.LSTM(input_size, hidden_size, batch_first=True)
         self.backward_lstm = nn.LSTM(input_size, hidden_size, batch_first=True)
         for lstm in (self.forward_lstm, self.backward_lstm):
@@ -181,9 +221,21 @@ class BiLSTM(nn.Module):
             (B, T', 2H): forward outputs, then backward outputs, as nn.LSTM orders them. Frames
             beyond a length hold values without meaning.
         """
-        forward_outputs, _ = self.forward_lstm(inputs)
-        backward_outputs, _ = self.backward_lstm(_reorder(inputs, reversal))
+        forward_outputs = self._run(self.forward_lstm, inputs)
+        backward_outputs = self._run(self.backward_lstm, _reorder(inputs, reversal))
         return torch.cat((forward_outputs, _reorder(backward_outputs, reversal)), dim=-1)
+
+    def _run(self, lstm: nn.LSTM, inputs: Tensor) -> Tensor:
+        """Outputs (B, T', H) of one direction; its parameters stay as they are."""
+        outputs: Tensor
+        if self.training and self.recurrent_dropout:
+            weight = nn.functional.dropout(
+                lstm.get_parameter("weight_hh_l0"), self.recurrent_dropout
+            )
+            outputs, _ = torch.func.functional_call(lstm, {"weight_hh_l0": weight}, (inputs,))
+        else:
+            outputs, _ = lstm(inputs)
+        return outputs
 
 
 def reversal_index(lengths: Tensor, num_frames: int) -> Tensor:

@@ -138,6 +138,7 @@ class FrontEnd(nn.Module):
         waveforms: Tensor,
         waveform_lengths: Tensor,
         augment: MelAugmentation | None = None,
+        views: int = 1,
     ) -> Features:
         """Features of a padded batch.
 
@@ -145,14 +146,18 @@ class FrontEnd(nn.Module):
             waveforms: (B, S) float32 in [-1, 1].
             waveform_lengths: (B,) samples.
             augment: applied to the log-mel spectrum, before the DCT.
+            views: n: the batch n times, augmented independently; the spectrum is computed once.
 
-        Shape: (B, S) -> (B, T, F) with T = max(1, num_frames(S)).
+        Shape: (B, S) -> (nB, T, F) with T = max(1, num_frames(S)).
         """
         feature_lengths = self.feature_lengths(waveform_lengths)
         with torch.autocast(waveforms.device.type, enabled=False):
             features = self.log_mel(waveforms.float())
             if self.config.floor_db is not None:
                 features = _raise_to_floor(features, feature_lengths, self.config.floor_db)
+            if views > 1:
+                features = features.repeat(views, 1, 1)
+                feature_lengths = feature_lengths.repeat(views)
             if augment is not None:
                 features = augment(features, feature_lengths)
             if self.config.kind == "mfcc":

@@ -1,5 +1,6 @@
 """AcousticModel = front end + encoder + CTC head: waveforms (B, S) -> log_probs (B, T', V)."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -29,10 +30,11 @@ class ModelConfig:
 
 
 class ModelOutput(NamedTuple):
-    """log_probs (B, T', V), valid below output_lengths (B,)."""
+    """log_probs (B, T', V), valid below output_lengths (B,); those of inner layers where asked for."""
 
     log_probs: Tensor
     output_lengths: Tensor
+    intermediate: tuple[Tensor, ...] = ()
 
 
 class AcousticModel(nn.Module):
@@ -55,8 +57,23 @@ class AcousticModel(nn.Module):
         waveforms: Tensor,
         waveform_lengths: Tensor,
         augment: MelAugmentation | None = None,
+        *,
+        views: int = 1,
+        taps: Collection[int] = (),
     ) -> ModelOutput:
-        """Shape: (B, S), (B,) -> (B, T', V), (B,)."""
-        features, feature_lengths = self.front_end(waveforms, waveform_lengths, augment)
-        outputs, output_lengths = self.encoder(features, feature_lengths)
-        return ModelOutput(self.head(outputs), output_lengths)
+        """Log-probabilities of a padded batch; all but the first two arguments are for training.
+
+        Args:
+            waveforms: (B, S) float32 in [-1, 1].
+            waveform_lengths: (B,) samples.
+            augment: applied to the log-mel spectrum.
+            views: n: each utterance n times, augmented independently; all in their order, then all
+                again (nB in place of B).
+            taps: inner layers, from 1, whose log-probabilities are wanted too, by the same head.
+
+        Shape: (B, S), (B,) -> (B, T', V), (B,).
+        """
+        features, feature_lengths = self.front_end(waveforms, waveform_lengths, augment, views)
+        outputs, output_lengths, inner = self.encoder(features, feature_lengths, taps)
+        intermediate = tuple(self.head(hidden) for hidden in inner)
+        return ModelOutput(self.head(outputs), output_lengths, intermediate)

@@ -1,6 +1,6 @@
 """Recognizer: the only place that joins audio, model, decoder and tokenizer -> Transcript."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from asr.decoding.hypothesis import Hypothesis
 from asr.errors import AsrError, UsageError
 from asr.manifest import Utterance
 from asr.model import ModelOutput
-from asr.tokenizer import SPACE, CharTokenizer
+from asr.tokenizer import Tokenizer
 from asr.transcript import Transcript, Word
 
 DEFAULT_MODEL = "default"
@@ -217,11 +217,11 @@ def _resolve_device(device: str) -> str:
 
 
 def to_transcript(
-    hypothesis: Hypothesis, tokenizer: CharTokenizer, output_frame_s: float, duration_s: float
+    hypothesis: Hypothesis, tokenizer: Tokenizer, output_frame_s: float, duration_s: float
 ) -> Transcript:
     """Words of a hypothesis with their times; a word's confidence is the mean of its tokens'."""
     words = []
-    for first, last in _word_ranges(hypothesis.token_ids, tokenizer):
+    for first, last in tokenizer.word_ranges(hypothesis.token_ids):
         words.append(
             Word(
                 text=tokenizer.decode(hypothesis.token_ids[first:last]),
@@ -231,15 +231,3 @@ def to_transcript(
             )
         )
     return Transcript(" ".join(word.text for word in words), tuple(words), duration_s)
-
-
-def _word_ranges(token_ids: Sequence[int], tokenizer: CharTokenizer) -> Iterator[tuple[int, int]]:
-    """(first, last + 1) token positions of each word: what stands between spaces."""
-    first = 0
-    for position, token_id in enumerate(token_ids):
-        if tokenizer.tokens[token_id] == SPACE:
-            if position > first:
-                yield first, position
-            first = position + 1
-    if len(token_ids) > first:
-        yield first, len(token_ids)

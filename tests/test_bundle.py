@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from asr.bundle import Bundle, BundleError, load_bundle, save_bundle
+from asr.bundle import Bundle, BundleError, load_bundle, model_card, save_bundle
+from asr.tokenizer import BLANK, BpeTokenizer
 
 
 @pytest.fixture
@@ -63,6 +65,8 @@ def test_a_truncated_file_is_named(saved: Path, name: str) -> None:
         ("encoder", {"_target_": "os.system"}),
         ("features", {"kind": "raw"}),
         ("normalizer", "no-such-normaliser"),
+        ("tokenizer", "words"),
+        ("tokenizer", "bpe"),
         ("training", {"epochs": 1, "surprise": 2}),
         ("format_version", 99),
     ],
@@ -73,6 +77,32 @@ def test_a_changed_configuration_is_refused(saved: Path, key: str, value: object
     (saved / "config.json").write_text(json.dumps(config))
     with pytest.raises(BundleError):
         load_bundle(saved)
+
+
+def test_a_bundle_from_before_the_options_were_there(tiny_bundle: Bundle, saved: Path) -> None:
+    config = json.loads((saved / "config.json").read_text())
+    del config["tokenizer"], config["encoder"]["recurrent_dropout"]
+    del config["encoder"]["projection_size"]
+    (saved / "config.json").write_text(json.dumps(config))
+    loaded = load_bundle(saved)
+    assert loaded.tokenizer == tiny_bundle.tokenizer
+    assert loaded.model.config == tiny_bundle.model.config
+
+
+def test_pieces_of_words_are_kept_as_plain_text(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No file of sentencepiece's, and no need of it."""
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    tokens = (BLANK, "th", "▁th", "▁the", "▁", *"abcdefghijklmnopqrstuvwx")
+    bundle = Bundle(tiny_bundle.model, BpeTokenizer(tokens))
+    path = save_bundle(bundle, tmp_path / "pieces")
+    assert {file.name for file in path.iterdir()} == {
+        "config.json", "tokens.json", "model.safetensors", "README.md",
+    }  # fmt: skip
+    assert load_bundle(path).tokenizer == bundle.tokenizer
+    assert "BPE pieces" in (path / "README.md").read_text("utf-8")
+    assert "characters, text" in model_card(tiny_bundle)
 
 
 def test_no_bundle_at_all(tmp_path: Path) -> None:

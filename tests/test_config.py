@@ -12,6 +12,7 @@ from asr.model import AcousticModel, ModelConfig
 from asr.tokenizer import CharTokenizer
 from asr.training.config import RunConfig, config_root, list_recipes, load_config, to_yaml
 from asr.training.lit_module import AsrLitModule
+from asr.training.objective import LossConfig
 from asr.training.train import callbacks, lightning_trainer, loggers
 
 EXPECTED = {
@@ -93,6 +94,11 @@ def test_overrides_come_last() -> None:
         ("trainer.max_epochs=many", "trainer.max_epochs"),
         ("encoder.subsampling=7", "encoder.subsampling must be one of"),
         ("augment.freq_masks=-1", "augment: counts"),
+        ("loss.intermediate_weight=1", "loss.intermediate_weight must be in [0, 1), not 1.0"),
+        ("loss.consistency_weight=-0.2", "loss.consistency_weight must be 0 or more"),
+        ("loss.consistency_time_masks=0.5", "loss.consistency_time_masks must be 1 or more"),
+        ("tokenizer.kind=wordpiece", "tokenizer.kind must be char or bpe, not 'wordpiece'"),
+        ("tokenizer.vocab_size=1", "tokenizer.vocab_size must be at least 2"),
         ("resume", "'resume' is no override; write key=value"),
     ],
 )
@@ -100,6 +106,27 @@ def test_a_bad_override_fails_and_says_what_was_meant(override: str, message: st
     with pytest.raises(UsageError) as error:
         load_config(["recipe=librispeech/mini", override])
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["loss=intermediate", "loss.intermediate_layers=[3]"], "1 to 2 of encoder.num_layers = 3"),
+        (["loss=intermediate", "loss.intermediate_layers=[0]"], "0 is not"),
+        (["loss=intermediate", "encoder.num_layers=1"], "loss.intermediate_layers must be inner"),
+        (["loss=cr-ctc", "augment.time_masks=0", "augment.freq_masks=0"], "views that differ"),
+    ],
+)
+def test_a_loss_that_the_network_cannot_have_is_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_config(["recipe=librispeech/mini", *overrides])
+
+
+def test_the_middle_layer_is_the_one_that_an_intermediate_loss_means() -> None:
+    assert LossConfig().taps(4) == ()
+    assert LossConfig(intermediate_weight=0.3).taps(4) == (2,)
+    assert LossConfig(intermediate_weight=0.3).taps(3) == (1,)
+    assert LossConfig(intermediate_weight=0.3, intermediate_layers=[3, 1, 3]).taps(4) == (1, 3)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +175,7 @@ def test_the_written_configuration_is_the_run() -> None:
     ("choice", "expected"),
     [
         ("features=logmel", ("logmel", "auto", "32-true")),
+        ("loss=cr-ctc", ("mfcc", "auto", "32-true")),
         ("trainer=cpu-bf16", ("mfcc", "cpu", "bf16-mixed")),
         ("trainer=ddp", ("mfcc", "gpu", "bf16-mixed")),
     ],

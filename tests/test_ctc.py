@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import asr.ctc
-from asr.ctc import CTCHead, blank_share, ctc_losses, min_frames
+from asr.ctc import CTCHead, blank_share, consistency_losses, ctc_losses, min_frames
 from asr.decoding.greedy import greedy_decode
 from asr.errors import AsrError
 
@@ -124,3 +124,51 @@ def test_blank_share_counts_valid_frames_only() -> None:
     log_probs[0, :, 0] = 1.0  # all blank, 4 frames valid
     log_probs[1, :, 1] = 1.0  # no blank, 1 frame valid
     assert blank_share(log_probs, torch.tensor([4, 1])).item() == pytest.approx(4 / 5)
+
+
+def two_views() -> tuple[torch.Tensor, torch.Tensor]:
+    """log_probs (4, 5, 3) and lengths (4,): two views of utterances of 5 and 3 frames."""
+    log_probs = torch.stack([random_log_probs(5, 3, seed) for seed in range(4)])
+    return log_probs, torch.tensor([5, 3, 5, 3])
+
+
+def test_consistency_equals_its_formula() -> None:
+    """Half the divergences of either view from the other, summed over valid frames and tokens."""
+    log_probs, lengths = two_views()
+    expected = []
+    for utterance, length in enumerate((5, 3)):
+        total = 0.0
+        for a, b in ((utterance, utterance + 2), (utterance + 2, utterance)):
+            for frame in range(length):
+                for token in range(3):
+                    p, q = log_probs[a, frame, token].item(), log_probs[b, frame, token].item()
+                    total += 0.5 * math.exp(p) * (p - q)
+        expected.append(total)
+    assert consistency_losses(log_probs, lengths).tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_consistency_of_equal_views_is_zero_whatever_the_padding() -> None:
+    log_probs, lengths = two_views()
+    log_probs[2:] = log_probs[:2]
+    log_probs[3, 3:] = random_log_probs(2, 3, seed=9)
+    log_probs[1, 3:] = float("nan")
+    assert consistency_losses(log_probs, lengths).tolist() == pytest.approx([0.0, 0.0], abs=1e-6)
+
+
+def test_each_view_learns_from_the_other_as_from_a_constant() -> None:
+    """d/dlog p of 1/2 KL(q || p), q constant, is -q/2; of padding it is 0."""
+    log_probs, lengths = two_views()
+    log_probs.requires_grad_()
+    consistency_losses(log_probs, lengths).sum().backward()
+    expected = -0.5 * log_probs.detach().exp()[[2, 3, 0, 1]]
+    expected[1, 3:] = expected[3, 3:] = 0
+    torch.testing.assert_close(log_probs.grad, expected)
+
+
+def test_consistency_is_computed_in_float32() -> None:
+    log_probs, lengths = two_views()
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = consistency_losses(log_probs.bfloat16(), lengths)
+    assert losses.dtype == torch.float32
+    exact = consistency_losses(log_probs.bfloat16().float(), lengths)
+    assert torch.equal(losses, exact)

@@ -13,8 +13,11 @@ from asr.bundle import Bundle, BundleError, Decoding, load_bundle, save_bundle
 from asr.cli import main
 from asr.decoder import DecoderOptions, make_decoder, read_hotwords
 from asr.decoding.ngram import LanguageModelError
+from asr.encoder import EncoderConfig
 from asr.errors import AsrError, UsageError
-from asr.transcribe import Recognizer, load_model
+from asr.model import AcousticModel, ModelConfig
+from asr.tokenizer import BLANK, BpeTokenizer
+from asr.transcribe import Recognizer, load_model, to_transcript
 
 WORDS = {word for sentence in SENTENCES for word in sentence.split()}
 
@@ -60,6 +63,35 @@ def test_words_of_the_language_model_with_times_in_any_batch_and_thread(
         assert times == sorted(times)
         assert all(0 <= time <= one.duration_s for time in times)
     assert all(0 < word.confidence <= 1 for word in words)
+
+
+def test_pieces_of_words_with_a_language_model_and_hot_words(lm: Path, tmp_path: Path) -> None:
+    """The audio says "a lazy fo" and then rather g than x: only the language model, or a hot word,
+    knows the fox."""
+    tokenizer = BpeTokenizer(
+        (BLANK, "▁a", "la", "zy", "▁f", "o", "x", "g", "▁", *"abcdehijklmnpqrstuvwyz")
+    )
+    config = ModelConfig(
+        tokenizer.vocab_size, encoder=EncoderConfig(conv_channels=2, hidden_size=2, num_layers=1)
+    )
+    bundle = Bundle(AcousticModel(config), tokenizer)
+    said = [1, 8, 2, 3, 4, 5, 7]  # ▁a ▁ la zy ▁f o g
+    assert tokenizer.encode("a lazy fog") == said
+    probs = np.full((2 * len(said), tokenizer.vocab_size), 1e-4)
+    probs[::2][np.arange(len(said)), said] = probs[1::2, 0] = 0.9
+    probs[-2, [7, 6]] = 0.5, 0.4
+    log_probs = np.log(probs / probs.sum(axis=1, keepdims=True)).astype(np.float32)
+    (tmp_path / "hot.txt").write_text("lazy fox\n")
+    for options, text in (
+        (DecoderOptions(), "a lazy fog"),
+        (DecoderOptions("beam"), "a lazy fog"),
+        (DecoderOptions(lm=lm), "a lazy fox"),
+        (DecoderOptions(hotwords=tmp_path / "hot.txt"), "a lazy fox"),
+    ):
+        (hypothesis,) = make_decoder(bundle, options).decode_batch([log_probs])
+        transcript = to_transcript(hypothesis, tokenizer, 0.03, 1.0)
+        assert transcript.text == text
+        assert [word.start_s for word in transcript.words] == pytest.approx([0.0, 0.12, 0.24])
 
 
 def test_the_choice_of_decoder(tiny_bundle: Bundle, lm: Path, with_lm: Path) -> None:

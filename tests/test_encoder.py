@@ -1,13 +1,21 @@
 """The encoder against nn.LSTM on PackedSequence, and one utterance against its batch."""
 
 import doctest
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import asr.encoder
-from asr.encoder import BiLSTM, BiLSTMEncoder, EncoderConfig, SequenceDropout, reversal_index
+from asr.encoder import (
+    BiLSTM,
+    BiLSTMEncoder,
+    EncoderConfig,
+    ResidualBiLSTM,
+    SequenceDropout,
+    reversal_index,
+)
 from asr.errors import UsageError
 
 
@@ -58,26 +66,34 @@ def test_a_plain_padded_lstm_would_be_wrong() -> None:
     assert (dense - exact)[1, :20].abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("subsampling", [1, 2, 3, 4])
-def test_output_does_not_depend_on_the_batch(subsampling: int) -> None:
+@pytest.mark.parametrize(
+    ("subsampling", "projection_size"), [(1, None), (2, None), (3, None), (4, None), (3, 12)]
+)
+def test_output_does_not_depend_on_the_batch(subsampling: int, projection_size: int | None) -> None:
     torch.manual_seed(0)
-    config = EncoderConfig(subsampling, conv_channels=8, hidden_size=16, num_layers=2)
+    config = EncoderConfig(
+        subsampling, conv_channels=8, hidden_size=16, num_layers=2, recurrent_dropout=0.5,
+        projection_size=projection_size,
+    )  # fmt: skip
     encoder = BiLSTMEncoder(10, config).eval()
     lengths = torch.tensor([50, 49, 31, 4, 1])
     features = torch.randn(5, 50, 10)  # padding is not zero on purpose
     with torch.inference_mode():
-        together, output_lengths = encoder(features, lengths)
+        together, output_lengths, _ = encoder(features, lengths)
         for row, length in enumerate(lengths.tolist()):
-            alone, alone_length = encoder(features[row : row + 1, :length], lengths[row : row + 1])
+            alone, alone_length, _ = encoder(
+                features[row : row + 1, :length], lengths[row : row + 1]
+            )
             frames = config.num_output_frames(length)
             assert output_lengths[row] == alone_length[0] == alone.shape[1] == frames
             torch.testing.assert_close(together[row, :frames], alone[0], atol=1e-5, rtol=0)
 
 
-def test_gradients_reach_every_parameter() -> None:
-    encoder = BiLSTMEncoder(10, EncoderConfig(conv_channels=8, hidden_size=16, num_layers=2))
-    outputs, _ = encoder(torch.randn(2, 30, 10), torch.tensor([30, 20]))
-    outputs.square().mean().backward()
+@pytest.mark.parametrize("options", [{}, {"recurrent_dropout": 0.3, "projection_size": 12}])
+def test_gradients_reach_every_parameter(options: dict[str, Any]) -> None:
+    config = EncoderConfig(conv_channels=8, hidden_size=16, num_layers=2, **options)
+    encoder = BiLSTMEncoder(10, config)
+    encoder(torch.randn(2, 30, 10), torch.tensor([30, 20])).outputs.square().mean().backward()
     for name, parameter in encoder.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
@@ -99,7 +115,135 @@ def test_dropout_drops_a_channel_for_the_whole_utterance() -> None:
     assert torch.equal(dropout.eval()(torch.ones(1, 2, 3)), torch.ones(1, 2, 3))
 
 
-@pytest.mark.parametrize("wrong", [{"subsampling": 5}, {"hidden_size": 0}, {"dropout": 1.0}])
+def lstm_by_hand(
+    inputs: Tensor, input_weight: Tensor, recurrent_weight: Tensor, bias: Tensor
+) -> Tensor:
+    """One direction, a frame at a time, with the same recurrent weights in every frame."""
+    hidden = cell = torch.zeros(inputs.shape[0], recurrent_weight.shape[1])
+    outputs = []
+    for frame in inputs.unbind(dim=1):
+        gates = frame @ input_weight.T + hidden @ recurrent_weight.T + bias
+        ins, forget, new, out = gates.chunk(4, dim=1)
+        cell = forget.sigmoid() * cell + ins.sigmoid() * new.tanh()
+        hidden = out.sigmoid() * cell.tanh()
+        outputs.append(hidden)
+    return torch.stack(outputs, dim=1)
+
+
+def test_recurrent_dropout_drops_the_same_recurrent_weights_in_all_frames() -> None:
+    """Against a loop over frames with masks drawn from the same random state."""
+    layer = BiLSTM(6, 8, recurrent_dropout=0.4)
+    inputs = torch.randn(3, 9, 6)
+    torch.manual_seed(1)
+    outputs = layer(inputs, reversal_index(torch.tensor([9, 9, 9]), 9))
+    torch.manual_seed(1)
+    dropped = []
+    for lstm, part in (
+        (layer.forward_lstm, outputs[..., :8]),
+        (layer.backward_lstm, outputs[..., 8:]),
+    ):
+        weight = nn.functional.dropout(lstm.weight_hh_l0, 0.4)
+        bias = lstm.bias_ih_l0 + lstm.bias_hh_l0
+        backward = lstm is layer.backward_lstm
+        expected = lstm_by_hand(
+            inputs.flip(1) if backward else inputs, lstm.weight_ih_l0, weight, bias
+        )
+        torch.testing.assert_close(part, expected.flip(1) if backward else expected)
+        dropped.append(weight == 0)
+        kept = ~dropped[-1]
+        torch.testing.assert_close(weight[kept], lstm.weight_hh_l0[kept] / 0.6)
+        assert 0.25 < dropped[-1].float().mean() < 0.55
+    assert not torch.equal(*dropped)
+
+
+def test_recurrent_dropout_changes_by_the_batch_and_not_the_weights() -> None:
+    layer = BiLSTM(6, 8, recurrent_dropout=0.4)
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    inputs, reversal = torch.randn(2, 9, 6), reversal_index(torch.tensor([9, 9]), 9)
+    first = layer(inputs, reversal)
+    assert not torch.equal(first, layer(inputs, reversal))
+    first.sum().backward()
+    untouched = (layer.forward_lstm.weight_hh_l0.grad == 0).float().mean()
+    assert 0.25 < untouched < 0.55  # a dropped weight has no part in the loss
+    assert layer.state_dict().keys() == before.keys()
+    assert all(torch.equal(layer.state_dict()[name], value) for name, value in before.items())
+
+
+def test_without_training_recurrent_dropout_changes_nothing() -> None:
+    dropping, plain = BiLSTM(6, 8, recurrent_dropout=0.4).eval(), BiLSTM(6, 8).eval()
+    plain.load_state_dict(dropping.state_dict())
+    inputs, reversal = torch.randn(2, 9, 6), reversal_index(torch.tensor([9, 5]), 9)
+    assert torch.equal(dropping(inputs, reversal), plain(inputs, reversal))
+
+
+def test_recurrent_dropout_under_bfloat16() -> None:
+    """Active, close to float32 with the same mask, and the gradients of the weights are float32."""
+    layer = BiLSTM(6, 8, recurrent_dropout=0.4)
+    inputs, reversal = torch.randn(2, 9, 6), reversal_index(torch.tensor([9, 5]), 9)
+    results = []
+    for enabled in (False, True):
+        torch.manual_seed(2)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            results.append(layer(inputs, reversal))
+    torch.testing.assert_close(results[1].float(), results[0], atol=0.03, rtol=0)
+    assert (results[1].float() - layer.eval()(inputs, reversal)).abs().max() > 0.03
+    results[1].float().sum().backward()
+    assert layer.forward_lstm.weight_hh_l0.grad.dtype == torch.float32
+    assert layer.forward_lstm.weight_hh_l0.grad.isfinite().all()
+
+
+def test_a_projection_stands_between_the_lstm_and_the_residual() -> None:
+    layer = ResidualBiLSTM(EncoderConfig(hidden_size=8, projection_size=5)).eval()
+    inputs, reversal = torch.randn(2, 9, 5), reversal_index(torch.tensor([9, 5]), 9)
+    wide = layer.lstm(layer.norm(inputs), reversal)
+    assert wide.shape == (2, 9, 16)
+    expected = inputs + wide @ layer.projection.weight.T + layer.projection.bias
+    torch.testing.assert_close(layer(inputs, reversal), expected)
+    encoder = BiLSTMEncoder(4, EncoderConfig(hidden_size=8, projection_size=5))
+    assert encoder(torch.randn(2, 30, 4), torch.tensor([30, 9])).outputs.shape == (2, 10, 5)
+
+
+def test_by_default_the_network_has_the_parameters_it_always_had() -> None:
+    """Checkpoints and bundles from before the options were there fit."""
+    lstm = [
+        f"lstm.{direction}_lstm.{kind}_l0"
+        for direction in ("forward", "backward")
+        for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    ]
+    layer = ["norm.weight", "norm.bias", *lstm]
+    convolutions = [f"subsampling.convolutions.{i}.{n}" for i in (0, 1) for n in ("weight", "bias")]
+    expected = [*convolutions, *(f"layers.0.{name}" for name in layer), "norm.weight", "norm.bias"]
+    for config in (EncoderConfig(num_layers=1), EncoderConfig(num_layers=1, recurrent_dropout=0.3)):
+        assert list(BiLSTMEncoder(10, config).state_dict()) == expected
+
+
+def test_inner_layers_on_demand() -> None:
+    """Those asked for, in order, through the last norm; the output stays the same."""
+    torch.manual_seed(0)
+    encoder = BiLSTMEncoder(10, EncoderConfig(conv_channels=8, hidden_size=16, num_layers=3)).eval()
+    features, lengths = torch.randn(2, 30, 10), torch.tensor([30, 20])
+    plain = encoder(features, lengths)
+    assert plain.intermediate == ()
+    outputs, _, (first, second) = encoder(features, lengths, taps=(2, 1))
+    assert torch.equal(outputs, plain.outputs)
+    hidden, output_lengths = encoder.subsampling(features, lengths)
+    reversal = reversal_index(output_lengths, hidden.shape[1])
+    for layer, inner in zip(encoder.layers, (first, second), strict=False):
+        hidden = layer(hidden, reversal)
+        assert torch.equal(inner, encoder.norm(hidden))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"subsampling": 5},
+        {"hidden_size": 0},
+        {"dropout": 1.0},
+        {"recurrent_dropout": 1.0},
+        {"recurrent_dropout": -0.1},
+        {"projection_size": 0},
+    ],
+)
 def test_impossible_sizes_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError, match="encoder"):
         EncoderConfig(**wrong)  # type: ignore[arg-type]

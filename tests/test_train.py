@@ -112,6 +112,7 @@ def test_two_processes_share_the_work(corpus: Path) -> None:
     command = [
         sys.executable, "-m", "asr", "train", *overrides(corpus, run_dir), "trainer.max_epochs=2",
         "trainer.devices=2", "trainer.strategy=ddp",
+        "encoder.recurrent_dropout=0.2", "loss=cr-ctc", "loss.intermediate_weight=0.3",
     ]  # fmt: skip
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr

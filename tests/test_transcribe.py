@@ -11,7 +11,7 @@ from asr.confidence import Calibration
 from asr.decoder import DecoderOptions, make_decoder
 from asr.decoding.hypothesis import Hypothesis
 from asr.errors import AsrError, UsageError
-from asr.tokenizer import CharTokenizer
+from asr.tokenizer import BLANK, BpeTokenizer, CharTokenizer
 from asr.transcribe import Recognizer, load_model, to_transcript
 
 
@@ -45,6 +45,18 @@ def test_confidences_are_calibrated_for_the_decoder_in_use(tiny_bundle: Bundle) 
     beam = make_decoder(bundle, DecoderOptions("beam"))
     with_beam = Recognizer(bundle, decoder=beam).to_transcript(hypothesis, 1.0)
     assert with_beam == as_decoded  # measured for greedy decoding alone
+
+
+def test_words_of_pieces() -> None:
+    """▁he is | ▁ | ▁ it: a mark alone makes no word, and a word begins with its first letters."""
+    tokenizer = BpeTokenizer((BLANK, "▁he", "is", "▁", "it"))
+    spans = ((2, 3), (3, 5), (5, 6), (7, 8), (9, 12))
+    hypothesis = Hypothesis((1, 2, 3, 3, 4), spans, (0.9, 0.5, 0.1, 0.2, 0.7), -1.0)
+    transcript = to_transcript(hypothesis, tokenizer, output_frame_s=0.03, duration_s=0.35)
+    assert transcript.text == "heis it" == tokenizer.decode(hypothesis.token_ids)
+    first, second = transcript.words
+    assert (first.start_s, first.end_s, first.confidence) == (0.06, pytest.approx(0.15), 0.7)
+    assert (second.start_s, second.end_s, second.confidence) == (pytest.approx(0.27), 0.35, 0.7)
 
 
 def test_nothing_recognised_is_an_empty_transcript() -> None:

@@ -24,6 +24,8 @@ from asr.augment import SpecAugmentConfig
 from asr.encoder import EncoderConfig
 from asr.errors import UsageError
 from asr.features import FeatureConfig
+from asr.tokenizer import TokenizerConfig
+from asr.training.objective import LossConfig
 
 
 @dataclass
@@ -160,11 +162,21 @@ class RunConfig:
     features: FeatureConfig = field(default_factory=FeatureConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     augment: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     callbacks: CallbacksConfig = field(default_factory=CallbacksConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
+
+    def __post_init__(self) -> None:
+        self.loss.taps(self.encoder.num_layers)
+        if self.loss.consistency_weight and not self.augment.active:
+            raise UsageError(
+                "loss.consistency_weight needs views that differ: set augment.time_masks or "
+                "augment.freq_masks"
+            )
 
 
 def config_root() -> Path:

@@ -15,7 +15,7 @@ from asr.errors import AsrError, UsageError
 from asr.manifest import Utterance, read_manifest
 from asr.model import ModelConfig
 from asr.text import get_normalizer
-from asr.tokenizer import CharTokenizer
+from asr.tokenizer import Tokenizer, TokenizerConfig, tokenizer_from_texts
 from asr.training.config import DataConfig
 from asr.training.dataset import (
     Batch,
@@ -61,7 +61,8 @@ class SpeechDataModule(lightning.LightningDataModule):
         config: the recipe's `data`.
         model_config: of the model to be trained, for feasibility; its vocabulary is not used.
         seed: of the batch order.
-        tokenizer: None makes one of the characters of the training texts.
+        tokenizer: None makes one from the training texts.
+        tokenizer_config: which kind to make; None: characters.
     """
 
     def __init__(
@@ -70,7 +71,8 @@ class SpeechDataModule(lightning.LightningDataModule):
         config: DataConfig,
         model_config: ModelConfig,
         seed: int,
-        tokenizer: CharTokenizer | None = None,
+        tokenizer: Tokenizer | None = None,
+        tokenizer_config: TokenizerConfig | None = None,
     ) -> None:
         super().__init__()
         self.config, self.seed = config, seed
@@ -82,8 +84,9 @@ class SpeechDataModule(lightning.LightningDataModule):
             raise UsageError("data.speeds must be factors between 0.5 and 2; [1.0] is none")
         train = _read_all(manifests.train)
         dev = _read_all(manifests.dev)
-        self.tokenizer = tokenizer or CharTokenizer.from_texts(
-            self._normalize(utterance.text) for utterance in train
+        self.tokenizer = tokenizer or tokenizer_from_texts(
+            (self._normalize(utterance.text) for utterance in train),
+            tokenizer_config or TokenizerConfig(),
         )
         self.left_out: list[LeftOut] = []
         self.train_examples = self._train_examples(train)

@@ -1,5 +1,6 @@
 """What Lightning trains: the loss, the optimizer and validation around a given AcousticModel."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from asr.features import MelAugmentation
 from asr.scoring import CorpusScore, score
 from asr.training.config import OptimizerConfig, SchedulerConfig
 from asr.training.dataset import Batch, Example
+from asr.training.objective import LossConfig, objective
 from asr.transcribe import Recognizer
 
 _POSITION_KEY = "asr_position"
@@ -28,6 +30,7 @@ class AsrLitModule(lightning.LightningModule):
     Args:
         bundle: model, tokenizer and normaliser.
         dev_examples: references of validation, by index.
+        loss: what is added to the CTC loss; None: nothing.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class AsrLitModule(lightning.LightningModule):
         augment: SpecAugmentConfig,
         optimizer: OptimizerConfig,
         scheduler: SchedulerConfig,
+        loss: LossConfig | None = None,
     ) -> None:
         super().__init__()
         self.model = bundle.model
@@ -44,27 +48,37 @@ class AsrLitModule(lightning.LightningModule):
         self.dev_examples = dev_examples
         self.augment_config = augment
         self.optimizer_config, self.scheduler_config = optimizer, scheduler
+        self.loss_config = loss or LossConfig()
+        self.taps = self.loss_config.taps(len(self.model.encoder.layers))
         self.dev_score: CorpusScore | None = None
         self._hypotheses: dict[int, str] = {}
         self._random_state: Tensor | None = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """CTC loss in nats per target token."""
-        output = self.model(batch.waveforms, batch.waveform_lengths, self._augmentation())
-        losses = ctc_losses(
-            output.log_probs, output.output_lengths, batch.targets, batch.target_lengths
-        )
-        loss = losses.sum() / batch.target_lengths.sum()
+        """The objective in nats per target token."""
+        augment = self._augmentation()
+        two_views = self.loss_config.consistency_weight > 0 and augment is not None
+        output = self.model(
+            batch.waveforms, batch.waveform_lengths, augment,
+            views=2 if two_views else 1, taps=self.taps,
+        )  # fmt: skip
+        found = objective(output, batch.targets, batch.target_lengths, self.loss_config)
         blanks = blank_share(output.log_probs.detach(), output.output_lengths)
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.indices))
+        self.log("train/loss", found.loss, prog_bar=True, batch_size=len(batch.indices))
         self.log("train/blank_share", blanks, batch_size=len(batch.indices))
-        return loss
+        for name, part in found.parts().items():
+            self.log(f"train/{name}", part, batch_size=len(batch.indices))
+        return found.loss
 
     def _augmentation(self) -> MelAugmentation | None:
-        config = self.augment_config
-        return (
-            SpecAugment(config) if config.active and self.global_step >= config.start_step else None
-        )
+        """SpecAugment from its first step on; with CR-CTC it masks more time."""
+        config, loss = self.augment_config, self.loss_config
+        if not config.active or self.global_step < config.start_step:
+            return None
+        if loss.consistency_weight:
+            time_masks = round(config.time_masks * loss.consistency_time_masks)
+            config = dataclasses.replace(config, time_masks=time_masks)
+        return SpecAugment(config)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the hypotheses of the last validation."""

@@ -117,11 +117,12 @@ def _build(
         config.data,
         ModelConfig(vocab_size=1, features=config.features, encoder=config.encoder),
         config.seed,
+        tokenizer_config=config.tokenizer,
     )
     model_config = ModelConfig(data.tokenizer.vocab_size, config.features, config.encoder)
     bundle = Bundle(AcousticModel(model_config), data.tokenizer, config.data.normalizer)
     module = AsrLitModule(
-        bundle, data.dev_examples, config.augment, config.optimizer, config.scheduler
+        bundle, data.dev_examples, config.augment, config.optimizer, config.scheduler, config.loss
     )
     _say(
         f"model: {bundle.model.num_parameters / 1e6:.2f} M parameters, "

@@ -1,0 +1,145 @@
+"""The training objective against its parts, on small tensors, and in a training step."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from asr.augment import SpecAugmentConfig
+from asr.bundle import Bundle
+from asr.ctc import ctc_losses
+from asr.model import AcousticModel, ModelOutput
+from asr.training.config import OptimizerConfig, SchedulerConfig
+from asr.training.dataset import Batch
+from asr.training.lit_module import AsrLitModule
+from asr.training.objective import LossConfig, objective
+
+TARGETS, TARGET_LENGTHS = torch.tensor([[1, 2, 3], [2, 2, 0]]), torch.tensor([3, 2])
+
+
+def random_log_probs(seed: int) -> torch.Tensor:
+    """(2, 9, 4)."""
+    generator = torch.Generator().manual_seed(seed)
+    return (2 * torch.randn(2, 9, 4, generator=generator)).log_softmax(-1)
+
+
+def ctc(log_probs: torch.Tensor) -> torch.Tensor:
+    """Of two utterances of 9 and 6 frames, per token."""
+    losses = ctc_losses(log_probs, torch.tensor([9, 6]), TARGETS, TARGET_LENGTHS)
+    return losses.sum() / 5
+
+
+def divergence(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Of two views, per token, frame by frame."""
+    total = torch.zeros(())
+    for utterance, length in enumerate((9, 6)):
+        for p, q in ((first, second), (second, first)):
+            frames = p[utterance, :length], q[utterance, :length]
+            total += 0.5 * (frames[0].exp() * (frames[0] - frames[1])).sum()
+    return total / 5
+
+
+def test_without_options_it_is_ctc_per_token() -> None:
+    output = ModelOutput(random_log_probs(0), torch.tensor([9, 6]))
+    found = objective(output, TARGETS, TARGET_LENGTHS, LossConfig())
+    torch.testing.assert_close(found.loss, ctc(random_log_probs(0)))
+    assert found.parts() == {}
+
+
+def test_intermediate_losses_take_their_share() -> None:
+    inner = (random_log_probs(1), random_log_probs(2))
+    output = ModelOutput(random_log_probs(0), torch.tensor([9, 6]), inner)
+    config = LossConfig(intermediate_weight=0.3)
+    found = objective(output, TARGETS, TARGET_LENGTHS, config)
+    mean = (ctc(inner[0]) + ctc(inner[1])) / 2
+    torch.testing.assert_close(found.loss, 0.7 * ctc(output.log_probs) + 0.3 * mean)
+    assert found.parts().keys() == {"ctc_loss", "intermediate_loss"}
+    torch.testing.assert_close(found.parts()["intermediate_loss"], mean)
+
+
+def test_two_views_share_the_ctc_loss_and_agree() -> None:
+    """Everything at once: the mean of the views' losses, the inner layers', the divergence."""
+    views, inner = [random_log_probs(0), random_log_probs(1)], [random_log_probs(2)] * 2
+    output = ModelOutput(torch.cat(views), torch.tensor([9, 6, 9, 6]), (torch.cat(inner),))
+    config = LossConfig(intermediate_weight=0.3, consistency_weight=0.2)
+    found = objective(output, TARGETS, TARGET_LENGTHS, config)
+    expected = (
+        0.7 * (ctc(views[0]) + ctc(views[1])) / 2
+        + 0.3 * ctc(inner[0])
+        + 0.2 * divergence(views[0], views[1])
+    )
+    torch.testing.assert_close(found.loss, expected)
+    torch.testing.assert_close(found.parts()["consistency_loss"], divergence(*views))
+    assert not any(part.requires_grad for part in found.parts().values())
+
+
+class RecordingModule(AsrLitModule):
+    """What a step logs, without a trainer."""
+
+    step = 0
+
+    @property
+    def global_step(self) -> int:  # type: ignore[override]
+        return self.step
+
+    def log(self, name: str, value: Any, **_: object) -> None:  # type: ignore[override]
+        self.logged = {**getattr(self, "logged", {}), name: float(torch.as_tensor(value).detach())}
+
+
+def module(bundle: Bundle, loss: LossConfig, **augment: Any) -> RecordingModule:
+    return RecordingModule(
+        bundle, [], SpecAugmentConfig(**augment), OptimizerConfig(), SchedulerConfig(), loss
+    )
+
+
+def batch() -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    waveforms = torch.randn(2, 16_000, generator=generator)
+    return Batch(
+        waveforms, torch.tensor([16_000, 12_000]), TARGETS, TARGET_LENGTHS, torch.arange(2)
+    )
+
+
+def test_a_step_with_consistency_sees_two_views_once_masks_are_on(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int]] = []
+    forward = AcousticModel.forward
+
+    def recorded(self: AcousticModel, *args: Any, views: int, **named: Any) -> ModelOutput:
+        seen.append((views, args[2].config.time_masks if args[2] else 0))
+        return forward(self, *args, views=views, **named)
+
+    monkeypatch.setattr(AcousticModel, "forward", recorded)
+    stepping = module(tiny_bundle, LossConfig(consistency_weight=0.2), start_step=5, time_masks=3)
+    plain = stepping.training_step(batch(), 0)
+    assert stepping.logged["train/loss"] == pytest.approx(plain.item())
+    assert "train/consistency_loss" not in stepping.logged
+    stepping.step = 5
+    loss = stepping.training_step(batch(), 0)
+    assert seen == [(1, 0), (2, 8)]  # 3 x 2.5, rounded
+    logged = stepping.logged
+    assert logged["train/consistency_loss"] > 1e-4
+    assert loss.item() == pytest.approx(
+        logged["train/ctc_loss"] + 0.2 * logged["train/consistency_loss"], rel=1e-5
+    )
+
+
+def test_a_step_with_an_intermediate_loss_trains_the_layer_and_the_head(
+    tiny_bundle: Bundle,
+) -> None:
+    """With nearly all of the weight on the first layer, the second gets next to no gradient."""
+    gradients = []
+    for weight in (0.0, 0.999):
+        tiny_bundle.model.zero_grad()
+        stepping = module(tiny_bundle, LossConfig(intermediate_weight=weight), time_masks=0)
+        torch.manual_seed(0)
+        stepping.training_step(batch(), 0).backward()
+        layers = tiny_bundle.model.encoder.layers
+        gradients.append(
+            [float(layer.lstm.forward_lstm.weight_ih_l0.grad.norm()) for layer in layers]
+        )
+        assert float(tiny_bundle.model.head.linear.weight.grad.norm()) > 0
+    assert gradients[1][1] < 0.01 * gradients[0][1]
+    assert gradients[1][0] > 0.1 * gradients[0][0]
+    assert stepping.logged["train/intermediate_loss"] > 0
