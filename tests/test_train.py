@@ -240,6 +240,19 @@ def test_out_of_memory_says_which_keys_to_lower(
         train(overrides(corpus, tmp_path / "run"))
 
 
+def test_a_lost_data_process_says_what_to_do(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch raises it wherever training is when the signal comes."""
+
+    def lost(*_: object) -> None:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    monkeypatch.setattr("asr.training.lit_module.ctc_losses", lost)
+    with pytest.raises(AsrError, match=r"has died .*signal: Killed.*data\.num_workers"):
+        train(overrides(corpus, tmp_path / "run"))
+
+
 def test_learning_rate_warms_up_and_falls() -> None:
     config = SchedulerConfig(warmup_steps=10, final_share=0.01)
     factors = [lr_factor(step, 100, config) for step in range(101)]
