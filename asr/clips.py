@@ -1,18 +1,16 @@
 """Folders of short audio (noise, impulse responses of rooms) read into memory."""
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from asr.audio import AudioError, Waveform, load_audio
+from asr.audio import AudioError, Waveform, load_audio, printable
 from asr.errors import AsrError
 from asr.inputs import AUDIO_SUFFIXES
 
 _SILENT_PEAK = 1e-4  # of full scale: three steps of 16 bits
-_MAX_ERRORS_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -20,12 +18,11 @@ class Clips:
     """The audio files of a folder as waveforms, in the order of their paths.
 
     Attributes:
-        silent: files that hold no sound; they are not among the waveforms.
+        left_out: a line for each file that is silent or cannot be read.
     """
 
-    folder: Path
     waveforms: tuple[Waveform, ...]
-    silent: tuple[Path, ...]
+    left_out: tuple[str, ...]
 
 
 def load_clips(key: str, folder: str, sample_rate: int, channel: int | None = None) -> Clips:
@@ -36,7 +33,7 @@ def load_clips(key: str, folder: str, sample_rate: int, channel: int | None = No
         channel: which channel to take, the first is 0; None: the mean of all.
 
     Raises:
-        AsrError: no such folder, nothing but silence in it, or files that cannot be read (which).
+        AsrError: no such folder, no audio in it, or none that can be used.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -45,25 +42,19 @@ def load_clips(key: str, folder: str, sample_rate: int, channel: int | None = No
     if not paths:
         raise AsrError(f"{key}: no audio files (.wav, .flac, .opus, ...) in {root} or below it")
 
-    def read(path: Path) -> Waveform | AudioError:
+    def read(path: Path) -> Waveform | str:
         try:
-            return load_audio(path, sample_rate, channel=channel)
+            clip = load_audio(path, sample_rate, channel=channel)
         except AudioError as error:
-            return error
+            return str(error)
+        return clip if np.abs(clip).max() >= _SILENT_PEAK else f"{printable(path)}: silent"
 
     with ThreadPoolExecutor() as pool:
-        clips = dict(zip(paths, pool.map(read, paths), strict=True))
-    errors = [clip for clip in clips.values() if isinstance(clip, AudioError)]
-    if errors:
-        raise AsrError(f"{key}: {describe_unreadable(errors, len(paths))}")
-    heard = {path: clip for path, clip in clips.items() if not isinstance(clip, AudioError)}
-    silent = tuple(path for path, clip in heard.items() if np.abs(clip).max() < _SILENT_PEAK)
-    if len(silent) == len(paths):
-        raise AsrError(f"{key}: all {len(paths)} audio files in {root} are silent")
-    return Clips(root, tuple(clip for path, clip in heard.items() if path not in silent), silent)
-
-
-def describe_unreadable(errors: Sequence[AudioError], total: int) -> str:
-    """Which of `total` audio files cannot be read, at most ten by name, and what to do."""
-    shown = "\n  ".join(str(error) for error in errors[:_MAX_ERRORS_SHOWN])
-    return f"{len(errors)} of {total} audio files cannot be read; mend or remove them:\n  {shown}"
+        clips = list(pool.map(read, paths))
+    waveforms = tuple(clip for clip in clips if not isinstance(clip, str))
+    left_out = tuple(clip for clip in clips if isinstance(clip, str))
+    if not waveforms:
+        raise AsrError(
+            f"{key}: none of the {len(paths)} audio files in {root} can be used; {left_out[0]}"
+        )
+    return Clips(waveforms, left_out)

@@ -191,9 +191,12 @@ class SpeechDataModule(lightning.LightningDataModule):
     ) -> tuple[NDArray[np.float32], ...]:
         assert folder is not None  # the configuration's check
         clips = load_clips(key, folder, self._model_config.features.sample_rate, channel)
-        if clips.silent:
-            names = ", ".join(str(path) for path in clips.silent[:_MAX_NAMES_SHOWN])
-            self.notes.append(f"{key}: {len(clips.silent)} silent files left out, such as {names}")
+        if clips.left_out:
+            total = len(clips.left_out) + len(clips.waveforms)
+            shown = "\n  ".join(clips.left_out[:_MAX_NAMES_SHOWN])
+            self.notes.append(
+                f"{key}: {len(clips.left_out)} of {total} files are left out, such as\n  {shown}"
+            )
         return clips.waveforms
 
     def _waveforms(self, examples: Sequence[Example]) -> WaveformSource:

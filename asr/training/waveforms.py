@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio import AudioError
-from asr.clips import describe_unreadable
 from asr.errors import AsrError
 from asr.manifest import Utterance
 from asr.outputs import write_atomically
@@ -24,6 +23,7 @@ from asr.transcribe import load_utterance
 
 _FORMAT = 2  # of the cache's files
 _DECODED_AT_ONCE = 256  # utterances held in memory while a cache is made
+_MAX_ERRORS_SHOWN = 10
 _OTHER_PLACE = "choose another data.cache_dir, or null to decode in every epoch"
 
 
@@ -183,8 +183,16 @@ def _decode_into(
         spans[utterance.utterance_id] = _Span(position, end, zlib.crc32(samples))
         position = end
     if failures:
-        raise AsrError(describe_unreadable(failures, len(utterances)))
+        raise AsrError(_describe_failures(failures, len(utterances)))
     return spans
+
+
+def _describe_failures(failures: Sequence[AudioError], total: int) -> str:
+    shown = "\n  ".join(str(failure) for failure in failures[:_MAX_ERRORS_SHOWN])
+    return (
+        f"{len(failures)} of {total} audio files cannot be read; mend them or take them out of the "
+        f"manifest:\n  {shown}"
+    )
 
 
 def _decoded(
