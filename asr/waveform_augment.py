@@ -11,6 +11,7 @@ from functools import cache
 from typing import ClassVar, Protocol
 
 import numpy as np
+import scipy.signal
 import torch
 import torchaudio
 from numpy.typing import NDArray
@@ -243,10 +244,8 @@ def reverberate(waveform: Waveform, response: Waveform) -> Waveform:
 
     Shape: (S,), (R,) -> (S,).
     """
-    size = 1 << (len(waveform) + len(response) - 2).bit_length()  # at least S + R - 1
-    spectrum = np.fft.rfft(waveform, size) * np.fft.rfft(response, size)
     direct = int(np.abs(response).argmax())
-    wet = np.fft.irfft(spectrum, size)[direct : direct + len(waveform)]
+    wet = scipy.signal.oaconvolve(waveform, response)[direct : direct + len(waveform)]
     wet_power = _power(wet)
     scale = math.sqrt(_power(waveform) / wet_power) if wet_power else 1.0
     return (wet * scale).astype(np.float32)

@@ -1,5 +1,6 @@
 """Where training takes waveforms from: decoded when asked for, or a cache on disk."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -78,8 +79,8 @@ class CachedWaveforms:
         samples = self._samples[start:end]
         if zlib.crc32(samples.data) == checksum:
             return samples
-        if self._index_file.is_file():
-            self._index_file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # gone by now, or not ours to delete
+            self._index_file.unlink()
             _say(f"{self._data_file} is damaged: decoding what is; the next run makes it anew")
         return self._decode(utterance)
 
