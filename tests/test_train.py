@@ -217,6 +217,7 @@ def test_development_texts_with_new_characters_count_for_wer(
     write_manifest(tmp_path / "dev.jsonl", [strange, *utterances[1:]])
     settings = [*overrides(corpus, tmp_path / "run"), f"data.dev=[{tmp_path / 'dev.jsonl'}]"]
     train([*settings, "trainer.max_epochs=1"])
+    assert "'z' 1x" in capsys.readouterr().err
     assert load_config(settings).data.unknown_characters == "skip"
     with pytest.raises(AsrError, match="'z' 1x"):
         train([*settings, "run_dir=" + str(tmp_path / "other"), "data.unknown_characters=error"])
