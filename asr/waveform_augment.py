@@ -245,7 +245,8 @@ def reverberate(waveform: Waveform, response: Waveform) -> Waveform:
     Shape: (S,), (R,) -> (S,).
     """
     direct = int(np.abs(response).argmax())
-    wet = scipy.signal.oaconvolve(waveform, response)[direct : direct + len(waveform)]
+    whole: Waveform = scipy.signal.oaconvolve(waveform, response)
+    wet = whole[direct : direct + len(waveform)]
     wet_power = _power(wet)
     scale = math.sqrt(_power(waveform) / wet_power) if wet_power else 1.0
     return (wet * scale).astype(np.float32)

@@ -208,7 +208,7 @@ def print_waiting(manifest: Path, data: Path, batch_s: float) -> None:
 
 
 def waiting(data: SpeechDataModule) -> tuple[float, float]:
-    """Mean seconds of (a step, waiting for its batch) in an epoch, the first batch left out."""
+    """Median seconds of (a step, waiting for its batch) in an epoch, the first batch left out."""
     model = AcousticModel(ModelConfig(data.tokenizer.vocab_size, encoder=ENCODER))
     steps_s, waits_s = [], []
     mark = time.perf_counter()
@@ -222,7 +222,7 @@ def waiting(data: SpeechDataModule) -> tuple[float, float]:
         now = time.perf_counter()
         steps_s.append(now - mark - waits_s[-1])
         mark = now
-    return float(np.mean(steps_s[1:])), float(np.mean(waits_s[1:]))
+    return float(np.median(steps_s[1:])), float(np.median(waits_s[1:]))
 
 
 if __name__ == "__main__":
