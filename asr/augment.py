@@ -1,21 +1,17 @@
-"""Speed perturbation of waveforms (Ko et al. 2015) and SpecAugment of log-mel spectra (Park et al.
-2019, arXiv 1904.08779), before the DCT.
+"""What a recipe's `augment` sets, and SpecAugment of log-mel spectra (Park et al. 2019, arXiv
+1904.08779) before the DCT, with the adaptive time masks of Park et al. 2020 (arXiv 1912.05533).
 
 Masking cepstra would blur all bins at once; masking mel bins is what the method means. A masked
 value becomes the utterance's mean of its bin, which the normalisation turns into about zero.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
 
-import numpy as np
 import torch
-import torchaudio
-from numpy.typing import NDArray
 from torch import Tensor
 
 from asr.errors import UsageError
+from asr.waveform_augment import GainConfig, NoiseConfig, ReverbConfig
 
 
 @dataclass(frozen=True)
@@ -27,6 +23,8 @@ class SpecAugmentConfig:
         freq_width: a mask covers 0 to freq_width mel bins.
         time_masks: number of time masks; 0 switches them off.
         time_share: a time mask covers 0 to time_share of the utterance's frames (adaptive).
+        max_time_share: all time masks of an utterance together cover at most this share of it;
+            each is narrowed where time_masks * time_share is more.
         start_step: training step from which on masks are applied.
     """
 
@@ -34,51 +32,47 @@ class SpecAugmentConfig:
     freq_width: int = 8
     time_masks: int = 5
     time_share: float = 0.05
+    max_time_share: float = 1.0
     start_step: int = 0
 
     def __post_init__(self) -> None:
         if min(self.freq_masks, self.freq_width, self.time_masks, self.start_step) < 0:
             raise UsageError("augment: counts, widths and steps must not be negative")
-        if not 0 <= self.time_share <= 1:
-            raise UsageError("augment.time_share must lie between 0 and 1")
+        if not (0 <= self.time_share <= 1 and 0 <= self.max_time_share <= 1):
+            raise UsageError(
+                "augment.time_share and augment.max_time_share must lie between 0 and 1"
+            )
+
+    @property
+    def mask_share(self) -> float:
+        """Share of an utterance's frames that one time mask covers at most."""
+        return min(self.time_share, self.max_time_share / max(1, self.time_masks))
 
     @property
     def active(self) -> bool:
         """Whether any mask is ever drawn."""
         return (self.freq_masks > 0 and self.freq_width > 0) or (
-            self.time_masks > 0 and self.time_share > 0
+            self.time_masks > 0 and self.mask_share > 0
         )
 
 
 @dataclass(frozen=True)
-class SpeedPerturbation:
-    """Plays each utterance faster or slower, tempo and pitch together.
+class AugmentConfig(SpecAugmentConfig):
+    """SpecAugment's masks, and what is done to waveforms before: reverb, then noise, then gain.
 
-    The factor of an utterance follows from seed, epoch and index alone: the same on resume, with
-    any number of workers, in any batch. Who makes batches can therefore know it beforehand.
+    Attributes:
+        start_epoch: epochs before this one, the first is 0, leave waveforms as they are.
     """
 
-    factors: Sequence[float]
-    sample_rate: int
-    seed: int
+    start_epoch: int = 0
+    reverb: ReverbConfig = field(default_factory=ReverbConfig)
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    gain: GainConfig = field(default_factory=GainConfig)
 
-    def drawn(self, epoch: int, count: int) -> NDArray[np.float64]:
-        """The factors of examples 0 to count - 1 in an epoch."""
-        random = np.random.default_rng((self.seed, epoch, 1))  # not the sampler's
-        return random.choice(np.asarray(self.factors, dtype=np.float64), size=count)
-
-    def __call__(self, waveform: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
-        """Shape: (S,) -> (ceil(S / factor),)."""
-        if factor == 1.0:
-            return waveform
-        changed, _ = _speed(factor, self.sample_rate)(torch.from_numpy(np.array(waveform)))
-        samples: NDArray[np.float32] = changed.numpy()
-        return samples
-
-
-@cache
-def _speed(factor: float, sample_rate: int) -> torchaudio.transforms.Speed:
-    return torchaudio.transforms.Speed(sample_rate, factor)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.start_epoch < 0:
+            raise UsageError("augment.start_epoch must not be negative")
 
 
 @dataclass(frozen=True)
@@ -92,8 +86,8 @@ class SpecAugment:
         num_frames, n_mels = log_mel.shape[1:]
         bins = torch.full_like(feature_lengths, n_mels)
         masked = self._masks(
-            feature_lengths, self.config.time_share * feature_lengths, self.config.time_masks,
-            num_frames,
+            feature_lengths, (self.config.mask_share * feature_lengths).floor(),
+            self.config.time_masks, num_frames,
         )[:, :, None] | self._masks(
             bins, torch.full_like(bins, self.config.freq_width), self.config.freq_masks, n_mels
         )[:, None, :]  # fmt: skip

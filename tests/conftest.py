@@ -4,12 +4,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from browser import Browser, find_chromium
 
 from asr.bundle import Bundle, Training
 from asr.encoder import EncoderConfig
+from asr.manifest import Utterance
 from asr.model import AcousticModel, ModelConfig
 from asr.tokenizer import CharTokenizer
 
@@ -44,3 +47,15 @@ def tiny_bundle() -> Bundle:
     encoder = EncoderConfig(conv_channels=8, hidden_size=8, num_layers=2)
     model = AcousticModel(ModelConfig(tokenizer.vocab_size, encoder=encoder)).eval()
     return Bundle(model, tokenizer, training=Training(recipe="test/tiny", data="nothing"))
+
+
+@pytest.fixture
+def utterances(tmp_path: Path) -> list[Utterance]:
+    """Four files of noise, 0.5 to 2 s."""
+    random = np.random.default_rng(0)
+    made = []
+    for number in range(4):
+        path = tmp_path / f"{number}.flac"
+        soundfile.write(path, 0.1 * random.standard_normal(8_000 * (number + 1)), 16_000)
+        made.append(Utterance(f"u{number}", path, "ab" * number, (number + 1) / 2))
+    return made

@@ -4,6 +4,8 @@ import torch
 from asr.augment import SpecAugment, SpecAugmentConfig
 from asr.errors import UsageError
 from asr.features import FeatureConfig, FrontEnd
+from asr.training.config import load_config
+from asr.waveform_augment import GainConfig
 
 
 def masked_share(
@@ -38,6 +40,24 @@ def test_time_masks_adapt_to_each_length_and_stay_inside_it() -> None:
         assert not frames[1, 20:].any()
         seen = torch.maximum(seen, frames.sum(dim=1))
     assert seen.tolist() == [20, 4]
+
+
+def test_a_time_mask_is_never_wider_than_its_share() -> None:
+    """5 % of 94 frames are 4.7: 4 at most (Park et al. 2020 take the floor)."""
+    torch.manual_seed(0)
+    config = SpecAugmentConfig(freq_masks=0, time_masks=1, time_share=0.05)
+    widths = [int(masked_share(config, [94])[1].any(dim=2).sum()) for _ in range(200)]
+    assert sorted(set(widths)) == [0, 1, 2, 3, 4]
+
+
+def test_time_masks_together_keep_to_their_cap() -> None:
+    torch.manual_seed(0)
+    config = SpecAugmentConfig(freq_masks=0, time_masks=10, time_share=0.1, max_time_share=0.4)
+    shares = [masked_share(config, [100])[1].any(dim=2).float().mean() for _ in range(200)]
+    assert 0.3 < max(shares) <= 0.4
+    free = SpecAugmentConfig(freq_masks=0, time_masks=10, time_share=0.1)
+    assert max(masked_share(free, [100])[1].any(dim=2).float().mean() for _ in range(200)) > 0.4
+    assert not SpecAugmentConfig(freq_masks=0, max_time_share=0.0).active
 
 
 def test_every_utterance_gets_masks_of_its_own() -> None:
@@ -78,7 +98,26 @@ def test_switched_off_changes_nothing() -> None:
     assert not masked_share(config, [50])[1].any()
 
 
-@pytest.mark.parametrize("wrong", [{"freq_masks": -1}, {"time_share": 1.5}, {"start_step": -2}])
+@pytest.mark.parametrize(
+    "wrong", [{"freq_masks": -1}, {"time_share": 1.5}, {"start_step": -2}, {"max_time_share": -0.1}]
+)
 def test_impossible_sizes_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError, match="augment"):
         SpecAugmentConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_recipe_sets_waveform_augmentation_beside_the_masks() -> None:
+    config = load_config([
+        "recipe=librispeech/mini", "augment.noise.probability=0.5", "augment.noise.folder=noise",
+        "augment.gain.min_db=-3",
+    ])  # fmt: skip
+    assert (config.augment.noise.probability, config.augment.noise.folder) == (0.5, "noise")
+    assert config.augment.gain == GainConfig(0.0, -3.0, 6.0)
+    assert config.augment.reverb.probability == 0
+    assert config.augment.freq_masks == 2
+    with pytest.raises(UsageError, match=r"augment\.noise\.folder names no folder"):
+        load_config(["recipe=librispeech/mini", "augment.noise.probability=0.5"])
+    with pytest.raises(UsageError, match=r"Did you mean augment\.noise\.max_snr_db"):
+        load_config(["recipe=librispeech/mini", "augment.noise.max_snr=5"])
+    with pytest.raises(UsageError, match=r"augment\.start_epoch must not be negative"):
+        load_config(["recipe=librispeech/mini", "augment.start_epoch=-1"])

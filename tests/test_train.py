@@ -218,6 +218,7 @@ def test_development_texts_with_new_characters_count_for_wer(
     write_manifest(tmp_path / "dev.jsonl", [strange, *utterances[1:]])
     settings = [*overrides(corpus, tmp_path / "run"), f"data.dev=[{tmp_path / 'dev.jsonl'}]"]
     train([*settings, "trainer.max_epochs=1"])
+    assert "'z' 1x" in capsys.readouterr().err
     assert load_config(settings).data.unknown_characters == "skip"
     with pytest.raises(AsrError, match="'z' 1x"):
         train([*settings, "run_dir=" + str(tmp_path / "other"), "data.unknown_characters=error"])
@@ -238,6 +239,19 @@ def test_out_of_memory_says_which_keys_to_lower(
 
     monkeypatch.setattr("asr.training.lit_module.ctc_losses", too_large)
     with pytest.raises(AsrError, match=r"out of memory: lower data\.batch_s \(now 15 s"):
+        train(overrides(corpus, tmp_path / "run"))
+
+
+def test_a_lost_data_process_says_what_to_do(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch raises it wherever training is when the signal comes."""
+
+    def lost(*_: object) -> None:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    monkeypatch.setattr("asr.training.lit_module.ctc_losses", lost)
+    with pytest.raises(AsrError, match=r"has died .*signal: Killed.*data\.num_workers"):
         train(overrides(corpus, tmp_path / "run"))
 
 

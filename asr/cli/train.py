@@ -49,7 +49,8 @@ def train(
 
     with without_decoder_noise():
         trained = run(config)
-    typer.echo(f"model: {trained.bundle_path}")
+    if trained.evaluations:  # of several processes the first has them
+        typer.echo(f"model: {trained.bundle_path}")
     for evaluation in trained.evaluations:
         typer.echo(evaluation.summary())
     return 1 if any(evaluation.failures for evaluation in trained.evaluations) else 0

@@ -20,7 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from asr.augment import SpecAugmentConfig
+from asr.augment import AugmentConfig
 from asr.encoder import EncoderConfig
 from asr.errors import UsageError
 from asr.features import FeatureConfig
@@ -53,10 +53,11 @@ class DataConfig:
         max_utterance_s: longer training utterances are left out, counted and named.
         speeds: factors of speed perturbation, one drawn for each utterance of an epoch; [1.0] is
             none.
-        batch_s: seconds of padded audio in a training batch.
+        batch_s: seconds of padded audio in a training batch of one process.
         eval_batch_s: the same for validation.
         cache_dir: decoded waveforms are kept there; null decodes in every epoch.
-        num_workers: processes that load batches; 0 loads in the training process.
+        num_workers: processes that decode and augment ahead; 0 does it in the training process. Batches
+            are the same.
     """
 
     corpus: str = "manifests"
@@ -100,6 +101,8 @@ class TrainerConfig:
     """What Lightning's Trainer is told.
 
     Attributes:
+        devices: processes of each machine; -1 one for each GPU.
+        num_nodes: machines.
         precision: "32-true", "bf16-mixed" (also fast on CPUs with AVX512-BF16), "16-mixed".
         validate_every_epochs: epochs between validations; the last epoch is always validated.
         threads: CPU threads; null leaves torch's choice.
@@ -108,6 +111,7 @@ class TrainerConfig:
     max_epochs: int = 30
     accelerator: str = "auto"
     devices: int = 1
+    num_nodes: int = 1
     strategy: str = "auto"
     precision: str = "32-true"
     accumulate_batches: int = 1
@@ -161,7 +165,7 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    augment: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -249,11 +253,17 @@ def _compose(path: Path, recipe: str, overrides: Sequence[str]) -> RunConfig:
 def _schema() -> DictConfig:
     """RunConfig as OmegaConf's typed tree; frozen dataclasses in it must be open to overrides."""
     schema = OmegaConf.structured(RunConfig)
-    for key in schema:
-        if OmegaConf.is_config(schema._get_node(key)):
-            OmegaConf.set_readonly(schema._get_node(key), None)
     assert isinstance(schema, DictConfig)
+    _open_to_overrides(schema)
     return schema
+
+
+def _open_to_overrides(tree: DictConfig) -> None:
+    OmegaConf.set_readonly(tree, None)
+    for key in tree:
+        node = tree._get_node(key)
+        if isinstance(node, DictConfig):
+            _open_to_overrides(node)
 
 
 def _as_default(name: str) -> str:

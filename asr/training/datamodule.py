@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lightning
-import torch
-from lightning.pytorch.utilities import rank_zero_info
-from torch.utils.data import DataLoader
+import numpy as np
+from numpy.typing import NDArray
 
-from asr.augment import SpeedPerturbation
+from asr.augment import AugmentConfig
+from asr.clips import load_clips
 from asr.ctc import min_frames
 from asr.errors import AsrError, UsageError
 from asr.manifest import Utterance, read_manifest
@@ -17,14 +17,16 @@ from asr.model import ModelConfig
 from asr.text import get_normalizer
 from asr.tokenizer import Tokenizer, TokenizerConfig, tokenizer_from_texts
 from asr.training.config import DataConfig
-from asr.training.dataset import (
-    Batch,
-    BucketSampler,
-    CachedWaveforms,
-    DecodedWaveforms,
-    Example,
-    SpeechDataset,
-    WaveformSource,
+from asr.training.dataset import BatchLoader, Example, SpeechDataset, batch_loader
+from asr.training.sampler import BucketSampler
+from asr.training.waveforms import CachedWaveforms, DecodedWaveforms, WaveformSource
+from asr.waveform_augment import (
+    Effect,
+    Gain,
+    Noise,
+    Reverb,
+    SpeedPerturbation,
+    WaveformAugmentation,
 )
 
 _MAX_NAMES_SHOWN = 5
@@ -60,9 +62,14 @@ class SpeechDataModule(lightning.LightningDataModule):
         manifests: what to train and validate on.
         config: the recipe's `data`.
         model_config: of the model to be trained, for feasibility; its vocabulary is not used.
-        seed: of the batch order.
+        seed: of the batch order and of what augmentation draws.
         tokenizer: None makes one from the training texts.
         tokenizer_config: which kind to make; None: characters.
+        augment: the recipe's `augment`; its noise and impulse responses are read here.
+
+    Attributes:
+        left_out: what is not trained on, and why.
+        notes: what else a person should know about the data.
     """
 
     def __init__(
@@ -73,15 +80,19 @@ class SpeechDataModule(lightning.LightningDataModule):
         seed: int,
         tokenizer: Tokenizer | None = None,
         tokenizer_config: TokenizerConfig | None = None,
+        augment: AugmentConfig | None = None,
     ) -> None:
         super().__init__()
         self.config, self.seed = config, seed
+        self.notes: list[str] = []
         self._model_config = model_config
         self._normalize = get_normalizer(config.normalizer)
         if config.unknown_characters not in ("skip", "error"):
             raise UsageError("data.unknown_characters must be skip or error")
         if not config.speeds or not all(0.5 <= speed <= 2 for speed in config.speeds):
             raise UsageError("data.speeds must be factors between 0.5 and 2; [1.0] is none")
+        if config.num_workers < 0:
+            raise UsageError(f"data.num_workers must not be negative, not {config.num_workers}")
         train = _read_all(manifests.train)
         dev = _read_all(manifests.dev)
         self.tokenizer = tokenizer or tokenizer_from_texts(
@@ -91,6 +102,9 @@ class SpeechDataModule(lightning.LightningDataModule):
         self.left_out: list[LeftOut] = []
         self.train_examples = self._train_examples(train)
         self.dev_examples = self._dev_examples(dev)
+        self.train_sampler()  # impossible limits fail here, before a run begins
+        self._dev_sampler()
+        self._augmentation = self._waveform_augmentation(augment or AugmentConfig())
         self._resume_at = (0, 0)
         self._train_waveforms: WaveformSource | None = None
         self._dev_waveforms: WaveformSource | None = None
@@ -104,18 +118,54 @@ class SpeechDataModule(lightning.LightningDataModule):
         """Start the first epoch in the middle: an earlier run has seen `batches_done` batches."""
         self._resume_at = (epoch, batches_done)
 
+    def prepare_data(self) -> None:
+        """Make the waveform caches, in one process of each machine."""
+        self.setup("fit")
+
     def setup(self, stage: str) -> None:
-        """Open (or make) the waveform caches."""
+        """Open the waveform caches; make those that are missing."""
         self._train_waveforms = self._waveforms(self.train_examples)
         self._dev_waveforms = self._waveforms(self.dev_examples)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> BatchLoader:
         """Shuffled batches of at most data.batch_s seconds."""
         assert self._train_waveforms is not None
         sampler = self.train_sampler()
         sampler.resume_at(*self._resume_at)
-        dataset = SpeechDataset(self.train_examples, self._train_waveforms, self._speed())
-        return self._loader(dataset, sampler)
+        dataset = SpeechDataset(
+            self.train_examples, self._train_waveforms, self._speed(), self._augmentation
+        )
+        return batch_loader(dataset, sampler, self.config.num_workers, self.seed)
+
+    def train_sampler(self) -> BucketSampler:
+        """The batches of this rank."""
+        rank, world_size = self._rank_of_world()
+        return BucketSampler(
+            _durations_s(self.train_examples), self.config.batch_s, self.seed, rank, world_size,
+            self._speed(),
+        )  # fmt: skip
+
+    def val_dataloader(self) -> BatchLoader:
+        """This rank's share of the development set, sorted by length."""
+        assert self._dev_waveforms is not None
+        dataset = SpeechDataset(self.dev_examples, self._dev_waveforms)
+        return batch_loader(dataset, self._dev_sampler(), self.config.num_workers, self.seed)
+
+    def _dev_sampler(self) -> BucketSampler:
+        """As many batches on each rank, since they run in step; each utterance on one rank.
+
+        Of fewer utterances than ranks every rank takes all: hypotheses are joined by utterance.
+        """
+        rank, world_size = self._rank_of_world()
+        if len(self.dev_examples) < world_size:
+            rank, world_size = 0, 1
+        return BucketSampler(
+            _durations_s(self.dev_examples), self.config.eval_batch_s, None, rank, world_size,
+            limit_key="data.eval_batch_s",
+        )  # fmt: skip
+
+    def _rank_of_world(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _speed(self) -> SpeedPerturbation | None:
         factors = self.config.speeds
@@ -123,40 +173,40 @@ class SpeechDataModule(lightning.LightningDataModule):
             return None
         return SpeedPerturbation(factors, self._model_config.features.sample_rate, self.seed)
 
-    def train_sampler(self) -> BucketSampler:
-        """The batches of this rank."""
-        trainer = self.trainer
-        durations = [example.utterance.duration_s for example in self.train_examples]
-        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        return BucketSampler(
-            durations, self.config.batch_s, self.seed, rank, world_size, self._speed()
-        )
+    def _waveform_augmentation(self, config: AugmentConfig) -> WaveformAugmentation | None:
+        """What a recipe switches on, in the order of nature: the room, the noise, the recording."""
+        reverb, noise, gain = config.reverb, config.noise, config.gain
+        effects: list[Effect] = []
+        if reverb.probability:
+            responses = self._clips("augment.reverb.folder", reverb.folder, channel=0)
+            effects.append(Reverb(reverb.probability, responses))
+        if noise.probability:
+            clips = self._clips("augment.noise.folder", noise.folder)
+            effects.append(Noise(noise.probability, clips, noise.min_snr_db, noise.max_snr_db))
+        if gain.probability:
+            effects.append(Gain(gain.probability, gain.min_db, gain.max_db))
+        if not effects:
+            return None
+        return WaveformAugmentation(tuple(effects), self.seed, config.start_epoch)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """Development batches, sorted by length."""
-        assert self._dev_waveforms is not None
-        durations = [example.utterance.duration_s for example in self.dev_examples]
-        sampler = BucketSampler(durations, self.config.eval_batch_s, seed=None)
-        return self._loader(SpeechDataset(self.dev_examples, self._dev_waveforms), sampler)
-
-    def _loader(self, dataset: SpeechDataset, sampler: BucketSampler) -> DataLoader[Batch]:
-        return DataLoader(
-            dataset,
-            batch_size=None,
-            sampler=sampler,
-            num_workers=self.config.num_workers,
-            # Its own generator: an iterator must not draw from the random state of dropout and masks.
-            generator=torch.Generator().manual_seed(self.seed),
-        )
+    def _clips(
+        self, key: str, folder: str | None, channel: int | None = None
+    ) -> tuple[NDArray[np.float32], ...]:
+        assert folder is not None  # the configuration's check
+        clips = load_clips(key, folder, self._model_config.features.sample_rate, channel)
+        if clips.left_out:
+            total = len(clips.left_out) + len(clips.waveforms)
+            shown = "\n  ".join(clips.left_out[:_MAX_NAMES_SHOWN])
+            self.notes.append(
+                f"{key}: {len(clips.left_out)} of {total} files are left out, such as\n  {shown}"
+            )
+        return clips.waveforms
 
     def _waveforms(self, examples: Sequence[Example]) -> WaveformSource:
         sample_rate = self._model_config.features.sample_rate
         if self.config.cache_dir is None:
             return DecodedWaveforms(sample_rate)
         utterances = [example.utterance for example in examples]
-        rank_zero_info(
-            f"waveforms of {len(utterances)} utterances from cache {self.config.cache_dir}"
-        )
         return CachedWaveforms(utterances, sample_rate, Path(self.config.cache_dir))
 
     def _train_examples(self, utterances: Sequence[Utterance]) -> list[Example]:
@@ -179,6 +229,8 @@ class SpeechDataModule(lightning.LightningDataModule):
     def _reason_to_leave_out(self, utterance: Utterance, text: str) -> str | None:
         if not text:
             return "no text after normalisation"
+        if not utterance.duration_s:
+            return "a duration of 0 in the manifest"
         if utterance.duration_s > self.config.max_utterance_s:
             return f"longer than data.max_utterance_s = {self.config.max_utterance_s:g} s"
         if self.tokenizer.unknown_characters([text]):
@@ -201,13 +253,17 @@ class SpeechDataModule(lightning.LightningDataModule):
             message = f"development texts have characters that training lacks: {shown}"
             if self.config.unknown_characters == "error":
                 raise AsrError(f"{message}; see data.unknown_characters")
-            rank_zero_info(f"{message}; those utterances count for WER, not for the loss")
+            self.notes.append(f"{message}; those utterances count for WER, not for the loss")
         for utterance in utterances:
             text = self._normalize(utterance.text)
             known = not self.tokenizer.unknown_characters([text])
             token_ids = tuple(self.tokenizer.encode(text)) if known else ()
             examples.append(Example(utterance, text, token_ids))
         return examples
+
+
+def _durations_s(examples: Sequence[Example]) -> list[float]:
+    return [example.utterance.duration_s for example in examples]
 
 
 def _read_all(manifests: Sequence[Path]) -> list[Utterance]:

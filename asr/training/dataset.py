@@ -1,28 +1,23 @@
-"""Utterances -> padded batches: examples, waveform cache, length buckets."""
+"""Examples -> padded batches, in this process or in others that load ahead."""
 
-import hashlib
-import json
-import os
+import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
-from asr.audio import AudioError
-from asr.augment import SpeedPerturbation
-from asr.errors import AsrError, UsageError
+from asr.errors import AsrError
 from asr.manifest import Utterance
-from asr.transcribe import load_utterance
+from asr.training.sampler import BatchKey, BucketSampler
+from asr.training.waveforms import WaveformSource
+from asr.waveform_augment import SpeedPerturbation, WaveformAugmentation
 
-_LENGTH_JITTER = 0.03
-_MAX_ERRORS_SHOWN = 10
+_LOST_WORKER = r"DataLoader worker \(pid[^)]*\).*?(?:signal: [\w ]+|exited unexpectedly)"
 
 
 class Batch(NamedTuple):
@@ -39,13 +34,6 @@ class Batch(NamedTuple):
     indices: Tensor
 
 
-class BatchKey(NamedTuple):
-    """Which examples make a batch, in which epoch."""
-
-    indices: list[int]
-    epoch: int
-
-
 @dataclass(frozen=True)
 class Example:
     """An utterance with its normalised text and the token ids of that text."""
@@ -55,118 +43,23 @@ class Example:
     token_ids: tuple[int, ...]
 
 
-class WaveformSource(Protocol):
-    """Where waveforms come from: decoded when asked for, or a cache."""
-
-    def __call__(self, utterance: Utterance) -> NDArray[np.float32]:
-        """Mono float32 waveform (S,)."""
-        ...
-
-
-@dataclass(frozen=True)
-class DecodedWaveforms:
-    """Decodes the audio file each time."""
-
-    sample_rate: int
-
-    def __call__(self, utterance: Utterance) -> NDArray[np.float32]:
-        """Decode one utterance; AudioError where that fails."""
-        return load_utterance(utterance, self.sample_rate)
-
-
-class CachedWaveforms:
-    """Waveforms decoded once into one memory-mapped float32 file (230 MB an hour at 16 kHz).
-
-    The file's name is a hash of what made it: paths, sizes and times of the audio files, clips, sample
-    rate. Changed audio or another rate therefore makes a new cache.
-    """
-
-    def __init__(self, utterances: Sequence[Utterance], sample_rate: int, folder: Path) -> None:
-        key = _cache_key(utterances, sample_rate)
-        data_file, index_file = folder / f"{key}.f32", folder / f"{key}.json"
-        if not index_file.is_file() or not data_file.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            _write_cache(utterances, DecodedWaveforms(sample_rate), data_file, index_file)
-        index = json.loads(index_file.read_text("utf-8"))
-        self._ranges: dict[str, tuple[int, int]] = {
-            name: (start, end) for name, (start, end) in index.items()
-        }
-        self._samples: NDArray[np.float32] = np.memmap(data_file, dtype=np.float32, mode="r")
-
-    def __call__(self, utterance: Utterance) -> NDArray[np.float32]:
-        """A view of the cached samples."""
-        start, end = self._ranges[utterance.utterance_id]
-        return self._samples[start:end]
-
-
-def _cache_key(utterances: Sequence[Utterance], sample_rate: int) -> str:
-    digest = hashlib.sha256(f"{sample_rate}".encode())
-    for utterance in utterances:
-        try:
-            stat = utterance.audio_path.stat()
-        except OSError:
-            raise AudioError(utterance.audio_path, "no such file") from None
-        digest.update(
-            f"\n{utterance.utterance_id}\t{utterance.audio_path.resolve()}\t{stat.st_size}\t"
-            f"{stat.st_mtime_ns}\t{utterance.offset_s}\t{utterance.duration_s}".encode()
-        )
-    return digest.hexdigest()[:20]
-
-
-def _write_cache(
-    utterances: Sequence[Utterance], decode: WaveformSource, data_file: Path, index_file: Path
-) -> None:
-    """Decode all; an error lists every file that failed, and leaves no cache behind."""
-
-    def try_decode(utterance: Utterance) -> NDArray[np.float32] | AudioError:
-        try:
-            return decode(utterance)
-        except AudioError as error:
-            return error
-
-    index: dict[str, tuple[int, int]] = {}
-    failures: list[AudioError] = []
-    position = 0
-    temporary = data_file.with_name(f".{data_file.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as out, ThreadPoolExecutor() as pool:
-            for utterance, result in zip(utterances, pool.map(try_decode, utterances), strict=True):
-                if isinstance(result, AudioError):
-                    failures.append(result)
-                    continue
-                out.write(result.tobytes())
-                index[utterance.utterance_id] = (position, position + len(result))
-                position += len(result)
-        if failures:
-            raise AsrError(_describe_failures(failures, len(utterances)))
-        temporary.replace(data_file)
-        index_file.write_text(json.dumps(index), "utf-8")
-    except OSError as error:
-        raise AsrError(f"cannot write the waveform cache {data_file}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _describe_failures(failures: Sequence[AudioError], total: int) -> str:
-    shown = "\n  ".join(str(failure) for failure in failures[:_MAX_ERRORS_SHOWN])
-    return (
-        f"{len(failures)} of {total} audio files cannot be read; mend them or take them out of the "
-        f"manifest:\n  {shown}"
-    )
-
-
 class SpeechDataset(Dataset[Batch]):
-    """Indexed by a `BatchKey`; returns its examples as one padded batch."""
+    """Indexed by a `BatchKey`; returns its examples as one padded batch.
+
+    Args:
+        speed: changes the length of each waveform before `augmentation`, which does not.
+    """
 
     def __init__(
         self,
         examples: Sequence[Example],
         waveforms: WaveformSource,
         speed: SpeedPerturbation | None = None,
+        augmentation: WaveformAugmentation | None = None,
     ) -> None:
         self.examples = examples
         self.waveforms = waveforms
-        self.speed = speed
+        self.speed, self.augmentation = speed, augmentation
         self._factors: tuple[int, NDArray[np.float64]] = (-1, np.empty(0))
 
     def __len__(self) -> int:
@@ -187,106 +80,72 @@ class SpeechDataset(Dataset[Batch]):
 
     def _waveform(self, index: int, epoch: int) -> NDArray[np.float32]:
         waveform = self.waveforms(self.examples[index].utterance)
-        if self.speed is None:
-            return waveform
+        if self.speed is not None:
+            waveform = self.speed(waveform, self._factor(self.speed, index, epoch))
+        if self.augmentation is not None:
+            waveform = self.augmentation(waveform, epoch, index)
+        return waveform
+
+    def _factor(self, speed: SpeedPerturbation, index: int, epoch: int) -> float:
         if self._factors[0] != epoch:
-            self._factors = (epoch, self.speed.drawn(epoch, len(self.examples)))
-        return self.speed(waveform, float(self._factors[1][index]))
+            self._factors = (epoch, speed.drawn(epoch, len(self.examples)))
+        return float(self._factors[1][index])
 
 
-class BucketSampler(Sampler[BatchKey]):
-    """Batches of utterances of similar length, in an order drawn from seed and epoch.
+@dataclass(frozen=True)
+class _Failure:
+    """The message of an AsrError on its way from the process in which it was raised."""
 
-    The number and sizes of batches are the same in every epoch; which utterances of nearly the same
-    length go together changes. With several ranks, the batches of one step come from the same bucket.
-
-    Args:
-        durations_s: length of each example.
-        batch_s: seconds of padded audio in a batch, at most (one longer utterance makes a batch).
-        seed: of the order; None keeps examples and batches sorted by length (evaluation).
-        rank, world_size: this process and their number.
-        speed: perturbation of the examples; batches go by the lengths that an epoch's factors give.
-            The sizes of batches fit the lengths of epoch 0, those of other epochs within a few percent.
-    """
-
-    def __init__(
-        self,
-        durations_s: Sequence[float],
-        batch_s: float,
-        seed: int | None,
-        rank: int = 0,
-        world_size: int = 1,
-        speed: SpeedPerturbation | None = None,
-    ) -> None:
-        if batch_s <= 0:
-            raise UsageError(f"data.batch_s must be positive, not {batch_s}")
-        self.durations_s = np.asarray(durations_s, dtype=np.float64)
-        self.seed, self.speed = seed, speed
-        self.rank, self.world_size = rank, world_size
-        self.epoch = 0
-        self._resume_at = (0, 0)
-        self.sizes = _batch_sizes(np.sort(self.lengths_s(0)), batch_s, world_size)
-
-    def __len__(self) -> int:
-        """Batches of an epoch for this rank."""
-        return len(self.sizes) // self.world_size
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of an epoch; Lightning calls this."""
-        self.epoch = epoch
-
-    def resume_at(self, epoch: int, batches_done: int) -> None:
-        """Leave out the first `batches_done` batches of `epoch`, which an earlier run has seen."""
-        if batches_done >= len(self):
-            epoch, batches_done = epoch + 1, 0
-        self._resume_at = (epoch, batches_done)
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[BatchKey]:
-        batches = self.batches(self.epoch)[self.rank :: self.world_size]
-        epoch, batches_done = self._resume_at
-        for indices in batches[batches_done if epoch == self.epoch else 0 :]:
-            yield BatchKey(indices, self.epoch)
-
-    def lengths_s(self, epoch: int) -> NDArray[np.float64]:
-        """Seconds of each example as an epoch plays it."""
-        if self.speed is None:
-            return self.durations_s
-        return self.durations_s / self.speed.drawn(epoch, len(self.durations_s))
-
-    def batches(self, epoch: int) -> list[list[int]]:
-        """All ranks' batches of an epoch; consecutive groups of world_size share a bucket."""
-        lengths = self.lengths_s(epoch)
-        if self.seed is None:
-            return self._cut(np.argsort(lengths, kind="stable"))
-        random = np.random.default_rng((self.seed, epoch))
-        jitter = random.uniform(1 - _LENGTH_JITTER, 1 + _LENGTH_JITTER, len(lengths))
-        batches = self._cut(np.argsort(lengths * jitter, kind="stable"))
-        groups = [
-            batches[start : start + self.world_size]
-            for start in range(0, len(batches), self.world_size)
-        ]
-        return [batch for group in random.permutation(len(groups)) for batch in groups[group]]
-
-    def _cut(self, order: NDArray[np.intp]) -> list[list[int]]:
-        ends = np.cumsum(self.sizes)
-        return [part.tolist() for part in np.split(order, ends[:-1])]
+    message: str
 
 
-def _batch_sizes(
-    sorted_durations: NDArray[np.float64], batch_s: float, world_size: int
-) -> list[int]:
-    """Numbers of utterances of the batches, from short to long; their count divides by world_size."""
-    if len(sorted_durations) < world_size:
-        raise UsageError(
-            f"{len(sorted_durations)} utterances are too few for {world_size} processes"
-        )
-    sizes = [0]
-    for duration_s in sorted_durations:
-        if sizes[-1] and (sizes[-1] + 1) * duration_s > batch_s:
-            sizes.append(0)
-        sizes[-1] += 1
-    while len(sizes) % world_size:
-        largest = int(np.argmax(sizes))
-        sizes[largest : largest + 1] = [sizes[largest] - sizes[largest] // 2, sizes[largest] // 2]
-    return sizes
+class _Guarded(Dataset[Batch | _Failure]):
+    """A dataset that returns errors: torch would hand them on with the worker's traceback as text."""
+
+    def __init__(self, dataset: SpeechDataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, key: BatchKey) -> Batch | _Failure:
+        try:
+            return self.dataset[key]
+        except AsrError as error:
+            return _Failure(str(error))
+
+
+class BatchLoader(DataLoader[Batch]):
+    """The batches of a sampler in its order, the same with any number of workers."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        """Raises AsrError where a batch cannot be loaded (a file that has gone, say)."""
+        for loaded in super().__iter__():
+            if isinstance(loaded, _Failure):
+                raise AsrError(loaded.message)
+            yield loaded
+
+
+def batch_loader(
+    dataset: SpeechDataset, sampler: BucketSampler, num_workers: int, seed: int
+) -> BatchLoader:
+    """A loader with `num_workers` processes; 0 loads in this one."""
+    return BatchLoader(
+        _Guarded(dataset),  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=sampler,
+        num_workers=num_workers,
+        # Its own generator: an iterator must not draw from the random state of dropout and masks.
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def lost_worker(error: RuntimeError) -> AsrError | None:
+    """What to do where torch says that a loading process has died; None for any other error."""
+    match = re.search(
+        r"DataLoader worker \(pid[^)]*\).*?(?:signal: [\w ]+|exited unexpectedly)", str(error)
+    )
+    if match is None:
+        return None
+    return AsrError(
+        f"a process that loads data has died ({match[0].strip()}). Most often memory ran out: lower "
+        "data.num_workers or data.batch_s; after a bus error give /dev/shm more room, or set "
+        "data.num_workers=0. Then go on with resume=true"
+    )

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import lightning
@@ -22,6 +23,15 @@ from asr.transcribe import Recognizer
 
 _POSITION_KEY = "asr_position"
 _RANDOM_KEY = "asr_random_state"
+
+
+@dataclass
+class _Validated:
+    """What one rank has validated: hypotheses by index, the loss summed over the target tokens."""
+
+    hypotheses: dict[int, str] = field(default_factory=dict)
+    loss: float = 0.0
+    tokens: int = 0
 
 
 class AsrLitModule(lightning.LightningModule):
@@ -51,7 +61,7 @@ class AsrLitModule(lightning.LightningModule):
         self.loss_config = loss or LossConfig()
         self.taps = self.loss_config.taps(len(self.model.encoder.layers))
         self.dev_score: CorpusScore | None = None
-        self._hypotheses: dict[int, str] = {}
+        self._validated = _Validated()
         self._random_state: Tensor | None = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -81,8 +91,8 @@ class AsrLitModule(lightning.LightningModule):
         return SpecAugment(config)
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the hypotheses of the last validation."""
-        self._hypotheses = {}
+        """Forget the last validation."""
+        self._validated = _Validated()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss over the utterances that have targets; a transcript of each."""
@@ -93,30 +103,32 @@ class AsrLitModule(lightning.LightningModule):
         losses = ctc_losses(
             output.log_probs, output.output_lengths, batch.targets, batch.target_lengths
         )
-        losses = losses[batch.target_lengths > 0]
-        tokens = int(batch.target_lengths.sum())
-        if tokens:
-            self.log("val/loss", losses.sum() / tokens, batch_size=tokens, sync_dist=True)
+        self._validated.loss += float(losses[batch.target_lengths > 0].sum())
+        self._validated.tokens += int(batch.target_lengths.sum())
         for index, transcript in zip(batch.indices.tolist(), transcripts, strict=True):
-            self._hypotheses[index] = transcript.text
+            self._validated.hypotheses[index] = transcript.text
 
     def on_validation_epoch_end(self) -> None:
-        """Corpus WER and CER over all ranks."""
-        hypotheses = self._gathered_hypotheses()
+        """Loss, corpus WER and CER over all ranks, the same on each."""
+        parts = self._gathered()
+        hypotheses = {index: text for part in parts for index, text in part.hypotheses.items()}
+        tokens = sum(part.tokens for part in parts)
         examples = {index: self.dev_examples[index] for index in sorted(hypotheses)}
         self.dev_score = score(
             {example.utterance.utterance_id: example.text for example in examples.values()},
             {examples[index].utterance.utterance_id: text for index, text in hypotheses.items()},
         )
+        if tokens:
+            self.log("val/loss", sum(part.loss for part in parts) / tokens)
         self.log("val/wer", self.dev_score.wer, prog_bar=True, rank_zero_only=False)
         self.log("val/cer", self.dev_score.cer)
 
-    def _gathered_hypotheses(self) -> dict[int, str]:
+    def _gathered(self) -> list["_Validated"]:
         if self.trainer.world_size == 1:
-            return self._hypotheses
-        parts: list[dict[int, str]] = [{}] * self.trainer.world_size
-        torch.distributed.all_gather_object(parts, self._hypotheses)
-        return {index: text for part in parts for index, text in part.items()}
+            return [self._validated]
+        parts = [_Validated()] * self.trainer.world_size
+        torch.distributed.all_gather_object(parts, self._validated)
+        return parts
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW without decay on biases and norms; warm-up, then cosine, per step."""

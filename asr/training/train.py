@@ -27,6 +27,7 @@ from asr.model import AcousticModel, ModelConfig
 from asr.training.callbacks import EpochLine, Throughput, ValidateLastEpoch
 from asr.training.config import RunConfig, load_config, to_yaml
 from asr.training.datamodule import Manifests, SpeechDataModule
+from asr.training.dataset import lost_worker
 from asr.training.lit_module import AsrLitModule, position_of
 from asr.training.prepare import prepare
 from asr.training.run_watch import RunWatch, refresh_run_page
@@ -98,6 +99,8 @@ def _fit(
         _say(f"stopped; the same command with resume=true goes on from {trainer.default_root_dir}")
         raise KeyboardInterrupt from None
     except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU's has no class of its own
+        if lost := lost_worker(error):
+            raise lost from error
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
         longest_s = max(example.utterance.duration_s for example in data.train_examples)
@@ -118,6 +121,7 @@ def _build(
         ModelConfig(vocab_size=1, features=config.features, encoder=config.encoder),
         config.seed,
         tokenizer_config=config.tokenizer,
+        augment=config.augment,
     )
     model_config = ModelConfig(data.tokenizer.vocab_size, config.features, config.encoder)
     bundle = Bundle(AcousticModel(model_config), data.tokenizer, config.data.normalizer)
@@ -150,6 +154,8 @@ def _start_run_dir(run_dir: Path, config: RunConfig, data: SpeechDataModule) -> 
     if _rank():
         return
     lines = []
+    for note in data.notes:
+        _say(note)
     for left_out in data.left_out:
         _say(str(left_out))
         lines += [f"{name}\t{left_out.reason}\n" for name in left_out.utterance_ids]
@@ -190,6 +196,7 @@ def lightning_trainer(config: RunConfig, run_dir: Path) -> lightning.Trainer:
         max_epochs=trainer.max_epochs,
         accelerator=trainer.accelerator,
         devices=trainer.devices,
+        num_nodes=trainer.num_nodes,
         strategy=trainer.strategy,
         precision=trainer.precision,  # type: ignore[arg-type]
         accumulate_grad_batches=trainer.accumulate_batches,

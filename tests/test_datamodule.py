@@ -1,0 +1,118 @@
+"""From manifests to loaders: shares of a rank, limits that cannot be met, what a person is told."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+from tone_corpus import write_corpus
+
+from asr.augment import AugmentConfig
+from asr.errors import AsrError, UsageError
+from asr.manifest import read_manifest, write_manifest
+from asr.model import ModelConfig
+from asr.training.config import DataConfig
+from asr.training.datamodule import Manifests, SpeechDataModule
+from asr.waveform_augment import GainConfig, NoiseConfig, ReverbConfig
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tones")
+    write_corpus(folder, train=12, dev=7)
+    return folder
+
+
+def data_module(
+    corpus: Path, augment: AugmentConfig | None = None, **config: object
+) -> SpeechDataModule:
+    manifests = Manifests((corpus / "train.jsonl",), (corpus / "dev.jsonl",))
+    settings = DataConfig(**{"batch_s": 5.0, "eval_batch_s": 3.0, **config})  # type: ignore[arg-type]
+    return SpeechDataModule(manifests, settings, ModelConfig(vocab_size=1), 1, augment=augment)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 7])
+def test_ranks_share_out_the_development_set(corpus: Path, world_size: int) -> None:
+    """Each utterance once, and as many batches on each rank, because they run in step."""
+    data = data_module(corpus)
+    data.setup("fit")
+    seen: list[int] = []
+    steps = set()
+    for rank in range(world_size):
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size)  # type: ignore[assignment]
+        batches = list(data.val_dataloader())
+        steps.add(len(batches))
+        seen += [index for batch in batches for index in batch.indices.tolist()]
+    assert sorted(seen) == list(range(7))
+    assert len(steps) == 1
+
+
+def test_more_ranks_than_development_utterances_all_take_all(corpus: Path) -> None:
+    data = data_module(corpus)
+    data.setup("fit")
+    data.trainer = SimpleNamespace(global_rank=3, world_size=8)  # type: ignore[assignment]
+    indices = [index for batch in data.val_dataloader() for index in batch.indices.tolist()]
+    assert sorted(indices) == list(range(7))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"batch_s": 0.1}, r"data\.batch_s is 0\.1 s, less than the shortest"),
+        ({"eval_batch_s": 0.1}, r"data\.eval_batch_s is 0\.1 s, less than"),
+        ({"batch_s": -1.0}, r"data\.batch_s must be positive"),
+        ({"num_workers": -1}, r"data\.num_workers must not be negative"),
+        ({"speeds": [3.0]}, r"data\.speeds must be factors"),
+    ],
+)
+def test_impossible_limits_fail_at_once(
+    corpus: Path, wrong: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        data_module(corpus, **wrong)
+
+
+def test_augmentation_reaches_training_and_spares_validation(corpus: Path, tmp_path: Path) -> None:
+    """The room's click comes out in the room, the noise in the noise, the level in the gain."""
+    (tmp_path / "rir").mkdir()
+    (tmp_path / "noise").mkdir()
+    echo = np.zeros(800)
+    echo[[0, 400]] = [1.0, 0.5]
+    soundfile.write(tmp_path / "rir/echo.wav", echo, 16_000)
+    soundfile.write(tmp_path / "noise/hum.wav", 0.2 * np.sin(np.arange(9_000) / 5), 16_000)
+    soundfile.write(tmp_path / "noise/nothing.wav", np.zeros(900), 16_000)
+    augment = AugmentConfig(
+        reverb=ReverbConfig(1.0, str(tmp_path / "rir")),
+        noise=NoiseConfig(1.0, str(tmp_path / "noise"), 10.0, 10.0),
+        gain=GainConfig(1.0, -6.0, -6.0),
+    )
+    plain, changed = data_module(corpus), data_module(corpus, augment)
+    (note,) = changed.notes
+    assert "augment.noise.folder: 1 of 2 files are left out" in note
+    assert f"{tmp_path / 'noise/nothing.wav'}: silent" in note
+    for data in (plain, changed):
+        data.setup("fit")
+    for before, after in zip(plain.train_dataloader(), changed.train_dataloader(), strict=True):
+        assert before.indices.equal(after.indices)
+        gone_db = 10 * ((after.waveforms**2).sum() / (before.waveforms**2).sum()).log10()
+        assert float(gone_db) == pytest.approx(-6 + 10 * np.log10(1.1), abs=0.3)
+    for before, after in zip(plain.val_dataloader(), changed.val_dataloader(), strict=True):
+        assert before.waveforms.equal(after.waveforms)
+
+
+def test_a_missing_folder_fails_before_a_run_begins(corpus: Path) -> None:
+    with pytest.raises(AsrError, match=r"augment\.noise\.folder: there is no folder nowhere"):
+        data_module(corpus, AugmentConfig(noise=NoiseConfig(0.5, "nowhere")))
+
+
+def test_an_utterance_of_unknown_duration_is_left_out(corpus: Path, tmp_path: Path) -> None:
+    """A batch of many such would have no bound."""
+    first, *rest = read_manifest(corpus / "train.jsonl")
+    unknown = type(first)(first.utterance_id, first.audio_path, first.text, 0.0)
+    write_manifest(tmp_path / "train.jsonl", [unknown, *rest])
+    write_manifest(tmp_path / "dev.jsonl", read_manifest(corpus / "dev.jsonl"))
+    data = data_module(tmp_path)
+    assert [(one.reason, one.utterance_ids) for one in data.left_out] == [
+        ("a duration of 0 in the manifest", ("train-0",))
+    ]
