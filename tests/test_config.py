@@ -12,7 +12,7 @@ from asr.model import AcousticModel, ModelConfig
 from asr.tokenizer import CharTokenizer
 from asr.training.config import RunConfig, config_root, list_recipes, load_config, to_yaml
 from asr.training.lit_module import AsrLitModule
-from asr.training.train import callbacks, lightning_trainer, loggers
+from asr.training.trainer import callbacks, lightning_trainer, loggers
 
 EXPECTED = {
     "librispeech/clean-100",

@@ -19,8 +19,7 @@ from asr.bundle import load_bundle
 from asr.errors import AsrError, UsageError
 from asr.evaluate import evaluate
 from asr.manifest import read_manifest, write_manifest
-from asr.training.config import SchedulerConfig, load_config
-from asr.training.lit_module import lr_factor
+from asr.training.config import load_config
 from asr.training.train import train
 from asr.transcribe import Recognizer, load_model
 
@@ -33,13 +32,15 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def losses(run_dir: Path, version: int = 0) -> dict[int, str]:
+def metrics(run_dir: Path) -> list[dict[str, str]]:
+    """The rows of the CSV log."""
+    with (run_dir / "logs/csv/metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def losses(run_dir: Path) -> dict[int, str]:
     """Training step -> loss, as written in the CSV log."""
-    path = run_dir / f"logs/csv/version_{version}/metrics.csv"
-    with path.open() as file:
-        return {
-            int(row["step"]): row["train/loss"] for row in csv.DictReader(file) if row["train/loss"]
-        }
+    return {int(row["step"]): row["train/loss"] for row in metrics(run_dir) if row["train/loss"]}
 
 
 @pytest.fixture(scope="module")
@@ -72,19 +73,18 @@ def test_validation_wer_equals_evaluate(finished: Path, corpus: Path, tmp_path: 
 
 def test_the_last_epoch_is_validated(finished: Path) -> None:
     """40 is no multiple of 7."""
-    path = finished / "logs/csv/version_0/metrics.csv"
-    with path.open() as file:
-        epochs = [int(row["epoch"]) for row in csv.DictReader(file) if row["val/wer"]]
+    epochs = [int(row["epoch"]) for row in metrics(finished) if row["val/wer"]]
     assert epochs == [6, 13, 20, 27, 34, 39]
 
 
 def test_kill_and_resume_equals_the_uninterrupted_run(corpus: Path) -> None:
-    """kill -9 in the middle of an epoch; resume=true continues step, data order and random state: on
-    one thread, every later loss is the same number."""
+    """kill -9 in the middle of an epoch; resume=true continues step, data order, random state, moving
+    average and log: on one thread, every loss is the same number, and so is every bit of the weights,
+    their average and the optimizer."""
+    settings = ["callbacks.average=ema", "callbacks.ema_decay=0.9"]
     whole_dir, killed_dir = corpus / "runs/whole", corpus / "runs/killed"
-    train(overrides(corpus, whole_dir))
-    whole = losses(whole_dir)
-    command = [sys.executable, "-m", "asr", "train", *overrides(corpus, killed_dir)]
+    train([*overrides(corpus, whole_dir), *settings])
+    command = [sys.executable, "-m", "asr", "train", *overrides(corpus, killed_dir), *settings]
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=env
@@ -97,13 +97,22 @@ def test_kill_and_resume_equals_the_uninterrupted_run(corpus: Path) -> None:
     process.wait()
     assert last.is_file()
     state = torch.load(last, weights_only=True)
-    assert 0 < state["global_step"] < len(whole)
-    train([*overrides(corpus, killed_dir), "resume=true"])
-    versions = sorted((killed_dir / "logs/csv").iterdir())
-    resumed = losses(killed_dir, int(versions[-1].name.removeprefix("version_")))
-    assert min(resumed) == state["global_step"]
-    assert resumed == {step: loss for step, loss in whole.items() if step >= state["global_step"]}
-    assert (killed_dir / "bundle/model.safetensors").is_file()
+    assert 0 < state["global_step"] < len(losses(whole_dir))
+    train([*overrides(corpus, killed_dir), *settings, "resume=true"])
+    assert losses(killed_dir) == losses(whole_dir)
+    steps = [int(row["step"]) for row in metrics(killed_dir)]
+    assert steps == sorted(steps)
+    assert len(steps) == len(metrics(whole_dir))
+    whole, resumed = (
+        torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+        for folder in (whole_dir, killed_dir)
+    )
+    for key in ("state_dict", "current_model_state", "averaging_state", "optimizer_states"):
+        torch.testing.assert_close(resumed[key], whole[key], rtol=0, atol=0)
+    average, weights = (whole[key] for key in ("state_dict", "current_model_state"))
+    assert not torch.equal(average["model.head.linear.weight"], weights["model.head.linear.weight"])
+    with pytest.raises(UsageError, match=r"go on with callbacks\.average=ema"):
+        train([*overrides(corpus, killed_dir), "resume=true"])
 
 
 def test_two_processes_share_the_work(corpus: Path) -> None:
@@ -238,15 +247,6 @@ def test_out_of_memory_says_which_keys_to_lower(
     monkeypatch.setattr("asr.training.lit_module.ctc_losses", too_large)
     with pytest.raises(AsrError, match=r"out of memory: lower data\.batch_s \(now 15 s"):
         train(overrides(corpus, tmp_path / "run"))
-
-
-def test_learning_rate_warms_up_and_falls() -> None:
-    config = SchedulerConfig(warmup_steps=10, final_share=0.01)
-    factors = [lr_factor(step, 100, config) for step in range(101)]
-    assert factors[0] == 0.1
-    assert factors[9] == factors[10] == 1.0
-    assert factors[10:] == sorted(factors[10:], reverse=True)
-    assert factors[100] == pytest.approx(0.01)
 
 
 def test_the_bundle_transcribes_what_it_was_trained_for(finished: Path, corpus: Path) -> None:

@@ -1,0 +1,119 @@
+"""Checkpoint files: written whole or not at all, and found again after a run was interrupted."""
+
+import io
+import os
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from asr.errors import AsrError
+from asr.training.lit_module import position_of
+
+CHECKPOINT_FOLDER = "checkpoints"
+RECENT_FOLDER = "recent"
+LAST_CHECKPOINT = "last.ckpt"
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes beside the place first, then renames: whatever ends the writing, what stood there stays.
+
+    (Lightning's own goes through the folder of temporary files; where that is another disk, the last
+    step is a copy, and a full disk or a kill leaves half a checkpoint in place of a whole one.)
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Path | str, storage_options: Any = None
+    ) -> None:
+        """Write `checkpoint` to `path`; AsrError where the disk does not take it."""
+        path = Path(path)
+        partial = path.with_name(f".{path.name}.partial")
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                file.write(content.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise AsrError(
+                f"cannot write checkpoint {path}: {error.strerror}. Earlier checkpoints are "
+                "untouched: make room, then go on with resume=true"
+            ) from error
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """last.ckpt, every so many steps, and only right after a step.
+
+    With accumulated batches the step count stands still between two steps; a checkpoint saved there
+    would lose the gradients of the batches since.
+    """
+
+    def __init__(self, folder: Path, every_steps: int) -> None:
+        super().__init__(
+            dirpath=folder,
+            filename=LAST_CHECKPOINT.removesuffix(".ckpt"),
+            every_n_train_steps=every_steps,
+            enable_version_counter=False,
+        )
+
+    def on_train_batch_end(
+        self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save where a step has just been made."""
+        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)
+
+
+def recent_checkpoints(folder: Path, count: int) -> ModelCheckpoint:
+    """Keeps the weights of the last `count` epochs' ends in a folder of their own."""
+    return ModelCheckpoint(
+        dirpath=folder / RECENT_FOLDER,
+        filename="step={step:08d}",
+        auto_insert_metric_name=False,
+        monitor="step",
+        mode="max",
+        save_top_k=count,
+        save_weights_only=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that can be read.
+
+    Attributes:
+        position: (epoch, batches done in it).
+        step: optimizer steps done.
+        averaged: it holds a moving average beside the weights (callbacks.average=ema).
+    """
+
+    path: Path
+    position: tuple[int, int]
+    step: int
+    averaged: bool
+
+
+def checkpoint_to_resume(run_dir: Path, say: Callable[[str], None]) -> Checkpoint | None:
+    """The newest readable checkpoint; a damaged one is named and passed over."""
+    paths = (run_dir / CHECKPOINT_FOLDER).glob("*.ckpt")
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            averaged = "averaging_state" in found
+            return Checkpoint(path, position_of(found), int(found["global_step"]), averaged)
+        except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
+            reason = str(error).splitlines()[0]
+            say(f"checkpoint {path} is damaged ({reason}): trying the one before it")
+    say(f"nothing to resume in {run_dir}: starting from the beginning")
+    return None

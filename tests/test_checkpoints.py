@@ -1,0 +1,66 @@
+"""Checkpoint files: whole or not there; a full disk spares the one before."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from asr.errors import AsrError
+from asr.training.checkpoints import LastCheckpoint, WholeFiles, checkpoint_to_resume
+
+
+def full_disk(path: Path) -> None:
+    """What is written before it gets the name `path` goes to a device that is always full."""
+    path.with_name(f".{path.name}.partial").symlink_to("/dev/full")
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoints/last.ckpt"
+    WholeFiles().save_checkpoint({"step": 1}, path)
+    full_disk(path)
+    with pytest.raises(AsrError, match=r"last\.ckpt: No space left on device.*make room"):
+        WholeFiles().save_checkpoint({"step": 2}, path)
+    assert torch.load(path, weights_only=True) == {"step": 1}
+    assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
+    WholeFiles().save_checkpoint({"step": 3}, path)
+    assert torch.load(path, weights_only=True) == {"step": 3}
+
+
+def save(path: Path, step: int, **more: object) -> None:
+    WholeFiles().save_checkpoint({"global_step": step, "asr_position": (1, 2), **more}, path)
+
+
+def test_the_newest_whole_checkpoint_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    said: list[str] = []
+    assert checkpoint_to_resume(tmp_path, said.append) is None
+    save(folder / "epoch=000-wer=0.9.ckpt", 5, averaging_state={})
+    save(folder / "last.ckpt", 8)
+    (folder / ".last.ckpt.partial").write_bytes(b"what a kill left")
+    found = checkpoint_to_resume(tmp_path, said.append)
+    assert found is not None
+    assert (found.step, found.position, found.averaged) == (8, (1, 2), False)
+    last = folder / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:100])
+    found = checkpoint_to_resume(tmp_path, said.append)
+    assert found is not None
+    assert (found.step, found.averaged) == (5, True)
+    assert "nothing to resume" in said[0]
+    assert "last.ckpt is damaged" in said[1]
+
+
+def test_no_checkpoint_between_accumulated_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of batches 0 to 5, two to a step, saving is left to the batches that end a step."""
+    asked = []
+    monkeypatch.setattr(
+        "lightning.pytorch.callbacks.ModelCheckpoint.on_train_batch_end",
+        lambda self, trainer, module, outputs, batch, batch_idx: asked.append(batch_idx),
+    )
+    callback = LastCheckpoint(tmp_path, every_steps=1)
+    for index in range(6):
+        trainer = SimpleNamespace(accumulate_grad_batches=2)
+        callback.on_train_batch_end(trainer, None, None, None, index)
+    assert asked == [1, 3, 5]
