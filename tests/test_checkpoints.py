@@ -28,7 +28,8 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
 
 
 def save(path: Path, step: int, **more: object) -> None:
-    WholeFiles().save_checkpoint({"global_step": step, "asr_position": (1, 2), **more}, path)
+    content = {"global_step": step, "asr_position": (1, 2), "state_dict": {"w": torch.ones(2, 3)}}
+    WholeFiles().save_checkpoint(content | more, path)
 
 
 def test_the_newest_whole_checkpoint_is_found(tmp_path: Path) -> None:
@@ -46,8 +47,18 @@ def test_the_newest_whole_checkpoint_is_found(tmp_path: Path) -> None:
     found = checkpoint_to_resume(tmp_path, said.append)
     assert found is not None
     assert (found.step, found.averaged) == (5, True)
+    assert found.shapes == {"w": (2, 3)}
     assert "nothing to resume" in said[0]
     assert "last.ckpt is damaged" in said[1]
+
+
+def test_another_network_is_refused_by_name(tmp_path: Path) -> None:
+    save(tmp_path / "checkpoints/last.ckpt", 1)
+    found = checkpoint_to_resume(tmp_path, print)
+    assert found is not None
+    found.check_fits({"w": torch.zeros(2, 3)})
+    with pytest.raises(AsrError, match=r"2 tensors differ, the first is w: \(2, 3\) there, \(4,\)"):
+        found.check_fits({"w": torch.zeros(4), "v": torch.zeros(1)})
 
 
 def test_no_checkpoint_between_accumulated_batches(

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from asr.encoder import EncoderConfig
 from asr.errors import AsrError
+from asr.manifest import read_manifest, write_manifest
 from asr.model import ModelConfig
 from asr.training.config import RunConfig
 from asr.training.dataset import Batch
@@ -44,9 +46,9 @@ def poison(
 
 
 def weights(run_dir: Path) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = torch.load(
-        run_dir / "checkpoints/last.ckpt", weights_only=True
-    )["state_dict"]
+    found: dict[str, Tensor] = torch.load(run_dir / "checkpoints/last.ckpt", weights_only=True)[
+        "state_dict"
+    ]
     return found
 
 
@@ -119,6 +121,23 @@ def test_rows_without_a_ctc_path_are_found() -> None:
         torch.arange(4),
     )
     assert without_path(batch, config) == [1]
+
+
+def test_utterances_without_a_path_are_counted_and_named_once(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check before training is taken away, as a wrong augmentation would: 60 times "ab" in 2 s."""
+    first, *rest = read_manifest(corpus / "train.jsonl")
+    write_manifest(corpus / "long.jsonl", [replace(first, text="ab" * 60), *rest])
+    monkeypatch.setattr("asr.training.datamodule.min_frames", lambda token_ids: 0)
+    run_dir = corpus / "runs/long"
+    train([*overrides(corpus, run_dir), "logger=csv", "trainer.max_epochs=2",
+           f"data.train=[{corpus / 'long.jsonl'}]"])  # fmt: skip
+    (line,) = (run_dir / "skipped.tsv").read_text().splitlines()
+    assert line.endswith("left out of the loss\ttrain-0")
+    with (run_dir / "logs/csv/metrics.csv").open() as file:
+        counts = [row["train/infeasible_utterances"] for row in csv.DictReader(file)]
+    assert [count for count in counts if count] == ["1.0", "1.0"]
 
 
 class Trainer:

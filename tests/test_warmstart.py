@@ -22,9 +22,7 @@ def test_the_network_is_the_bundles_unless_the_command_line_says_so(
 ) -> None:
     """Defaults < recipe < bundle < command line: mini says 3 x 192, the bundle 2 x 8."""
     path = save_bundle(tiny_bundle, tmp_path / "bundle")
-    config = load_config(
-        ["recipe=librispeech/mini", f"init_from={path}", "encoder.dropout=0.4"]
-    )
+    config = load_config(["recipe=librispeech/mini", f"init_from={path}", "encoder.dropout=0.4"])
     theirs = tiny_bundle.model.config
     assert config.encoder == replace(theirs.encoder, dropout=0.4)
     assert config.features == theirs.features
@@ -50,7 +48,9 @@ def test_another_network_is_refused_with_all_that_differs(
 def test_the_head_keeps_the_rows_of_tokens_that_both_have(tiny_bundle: Bundle) -> None:
     """`the quick brown fox` knows no ä; a vocabulary of "a", "b" and "ä" keeps blank, space, a, b."""
     tokenizer = CharTokenizer.from_texts(["ab ä"])
-    model = AcousticModel(ModelConfig(tokenizer.vocab_size, encoder=tiny_bundle.model.config.encoder))
+    model = AcousticModel(
+        ModelConfig(tokenizer.vocab_size, encoder=tiny_bundle.model.config.encoder)
+    )
     fresh = model.state_dict()["head.linear.weight"].clone()
     done = take_weights(model, tokenizer, tiny_bundle)
     new, old = model.state_dict(), tiny_bundle.model.state_dict()
@@ -96,5 +96,3 @@ def test_a_run_starts_from_a_bundle_and_resumes(
     trained = train([*other, f"data.train=[{tmp_path / 'more.jsonl'}]"])
     assert "3 tokens kept, new: 'z'; gone: 'b' 'c' 'd'" in capsys.readouterr().err
     assert load_bundle(trained.bundle_path).tokenizer == CharTokenizer.from_texts(["a z"])
-
-

@@ -3,7 +3,7 @@
 import io
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
 
 from asr.errors import AsrError
 from asr.training.lit_module import position_of
@@ -96,12 +97,36 @@ class Checkpoint:
         position: (epoch, batches done in it).
         step: optimizer steps done.
         averaged: it holds a moving average beside the weights (callbacks.average=ema).
+        shapes: of the network's tensors, by name.
     """
 
     path: Path
     position: tuple[int, int]
     step: int
     averaged: bool
+    shapes: Mapping[str, tuple[int, ...]]
+
+    def check_fits(self, state: Mapping[str, Tensor]) -> None:
+        """Refuse to go on with another network or vocabulary; nothing has been written yet.
+
+        Raises:
+            AsrError: names the first tensor that differs.
+        """
+        here = shapes_of(state)
+        names = [name for name in here | self.shapes if here.get(name) != self.shapes.get(name)]
+        if names:
+            name = names[0]
+            raise AsrError(
+                f"{self.path} is of another network or vocabulary ({len(names)} tensors differ, the "
+                f"first is {name}: {self.shapes.get(name, 'none')} there, {here.get(name, 'none')} "
+                "here): go on with the settings that are in the run's config.yaml, or choose another "
+                "run_dir"
+            )
+
+
+def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor."""
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
 def checkpoint_to_resume(run_dir: Path, say: Callable[[str], None]) -> Checkpoint | None:
@@ -110,8 +135,13 @@ def checkpoint_to_resume(run_dir: Path, say: Callable[[str], None]) -> Checkpoin
     for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
         try:
             found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            averaged = "averaging_state" in found
-            return Checkpoint(path, position_of(found), int(found["global_step"]), averaged)
+            return Checkpoint(
+                path,
+                position_of(found),
+                int(found["global_step"]),
+                averaged="averaging_state" in found,
+                shapes=shapes_of(found["state_dict"]),
+            )
         except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
             reason = str(error).splitlines()[0]
             say(f"checkpoint {path} is damaged ({reason}): trying the one before it")

@@ -100,12 +100,12 @@ class SkipBadSteps(Callback):
         norm = torch.nn.utils.get_total_norm(gradients)
         module.log("train/grad_norm", norm)
         agree = trainer.strategy.reduce_boolean_decision
-        losses_good = agree(all(seen.finite for seen in self._batches))
-        if losses_good and agree(bool(norm.isfinite())):
+        losses_good = all(seen.finite for seen in self._batches)
+        if agree(losses_good and bool(norm.isfinite())):
             self.in_a_row = 0
         else:
             optimizer.zero_grad()
-            self._skip(trainer, optimizer, NO_GRADIENT if losses_good else NO_LOSS)
+            self._skip(trainer, optimizer, NO_GRADIENT if agree(losses_good) else NO_LOSS)
         module.log("train/skipped_steps", float(self.skipped))
 
     def _skip(self, trainer: Any, optimizer: Any, reason: str) -> None:

@@ -67,10 +67,16 @@ def run(config: RunConfig) -> TrainedModel:
     start = _start_from(config)
     manifests = prepare(config.data)
     module, data = _build(config, manifests, start)
-    _start_run_dir(run_dir, config, data)
     checkpoint = checkpoint_to_resume(run_dir, _say) if config.resume else None
     if checkpoint is not None:
-        _resume(checkpoint, config, data)
+        _check_goes_on(checkpoint, config, module)
+    _start_run_dir(run_dir, config, data)
+    if checkpoint is not None:
+        data.resume_at(*checkpoint.position)
+        _say(
+            f"resuming {checkpoint.path}: epoch {checkpoint.position[0] + 1}, "
+            f"{checkpoint.position[1]} batches done"
+        )
     elif start is not None:
         done = take_weights(module.bundle.model, data.tokenizer, start)
         _say(f"starting from {config.init_from}: {done}")
@@ -95,18 +101,14 @@ def _start_from(config: RunConfig) -> Bundle | None:
     return start
 
 
-def _resume(checkpoint: Checkpoint, config: RunConfig, data: SpeechDataModule) -> None:
-    """Set the place in the data; the trainer restores the rest."""
+def _check_goes_on(checkpoint: Checkpoint, config: RunConfig, module: AsrLitModule) -> None:
+    """Refuse settings that a checkpoint cannot go on with, before anything is written."""
+    checkpoint.check_fits(module.state_dict())
     if checkpoint.averaged and config.callbacks.average != "ema":
         raise UsageError(
             f"{checkpoint.path} holds a moving average: go on with callbacks.average=ema, as this run "
             "was started"
         )
-    data.resume_at(*checkpoint.position)
-    _say(
-        f"resuming {checkpoint.path}: epoch {checkpoint.position[0] + 1}, "
-        f"{checkpoint.position[1]} batches done"
-    )
 
 
 def _fit(
@@ -141,11 +143,6 @@ def _explained(
             f"the disk of {trainer.default_root_dir} is full ({error.strerror}): make room, then go "
             "on with resume=true"
         )
-    if "loading state_dict" in str(error):
-        return AsrError(
-            f"the checkpoint in {trainer.default_root_dir} is of another network or vocabulary: go on "
-            "with the settings the run was started with (its config.yaml), or choose another run_dir"
-        )
     # torch.OutOfMemoryError is a RuntimeError; a CPU's has no class of its own
     if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
         return None
@@ -175,7 +172,13 @@ def _build(
     if start is not None and keeps_vocabulary(start, data):
         data = read(start.tokenizer)
     model_config = ModelConfig(data.tokenizer.vocab_size, config.features, config.encoder)
-    bundle = Bundle(AcousticModel(model_config), data.tokenizer, config.data.normalizer)
+    origin = f"; started from model {start.model_id}" if start is not None else ""
+    bundle = Bundle(
+        AcousticModel(model_config),
+        data.tokenizer,
+        config.data.normalizer,
+        Training(data=", ".join(config.data.train) + origin),
+    )
     module = AsrLitModule(
         bundle, data.dev_examples, config.augment, config.optimizer, config.scheduler
     )
@@ -230,7 +233,7 @@ def _finish(
     module.load_state_dict(chosen.state)
     training = Training(
         recipe=config.recipe_name,
-        data=", ".join(config.data.train),
+        data=module.bundle.training.data,
         hours=round(data.train_hours, 3),
         epochs=chosen.epochs,
         steps=chosen.steps,
