@@ -97,6 +97,10 @@ def test_checkpoints_that_are_gone_are_not_chosen(tmp_path: Path) -> None:
         str(tmp_path / "gone.ckpt"): torch.tensor(0.1),
     }
     assert scored_checkpoints(callback) == [Scored(there, 0.5)]
+    newer = checkpoint(tmp_path, 1.0, 2)
+    callback.best_k_models[str(newer)] = torch.tensor(0.5)
+    assert scored_checkpoints(callback) == [Scored(newer, 0.5), Scored(there, 0.5)]
+    newer.unlink()
     there.unlink()
     with pytest.raises(AsrError, match="no checkpoint with a validation WER is left"):
         scored_checkpoints(callback)

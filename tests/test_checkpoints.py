@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from asr.errors import AsrError
-from asr.training.checkpoints import LastCheckpoint, WholeFiles, checkpoint_to_resume
+from asr.training.checkpoints import (
+    BestCheckpoints,
+    LastCheckpoint,
+    WholeFiles,
+    checkpoint_to_resume,
+)
 
 
 def full_disk(path: Path) -> None:
@@ -59,6 +64,17 @@ def test_another_network_is_refused_by_name(tmp_path: Path) -> None:
     found.check_fits({"w": torch.zeros(2, 3)})
     with pytest.raises(AsrError, match=r"2 tensors differ, the first is w: \(2, 3\) there, \(4,\)"):
         found.check_fits({"w": torch.zeros(4), "v": torch.zeros(1)})
+
+
+def test_of_checkpoints_with_the_same_wer_the_newer_is_kept(tmp_path: Path) -> None:
+    """Else a model with a WER of 100 % for its first epochs would stay that of its first one."""
+    trainer = SimpleNamespace(strategy=SimpleNamespace(reduce_boolean_decision=bool))
+    best = BestCheckpoints(tmp_path, 2)
+    best.best_k_models = {"1": torch.tensor(0.9), "2": torch.tensor(1.0)}
+    best.kth_best_model_path = "2"
+    kept = {wer: best.check_monitor_top_k(trainer, torch.tensor(wer)) for wer in (0.8, 1.0, 1.1)}
+    assert kept == {0.8: True, 1.0: True, 1.1: False}
+    assert not best.check_monitor_top_k(trainer, None)
 
 
 def test_no_checkpoint_between_accumulated_batches(

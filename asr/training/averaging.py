@@ -6,7 +6,7 @@ best single set of weights; both are measured.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ class Chosen:
 
 
 def scored_checkpoints(callback: ModelCheckpoint) -> list[Scored]:
-    """The checkpoints of a callback that are still there, the least monitored value first.
+    """The checkpoints of a callback that are still there: the least value first, of equals the newest.
 
     Raises:
         AsrError: there are none.
@@ -83,7 +83,7 @@ def scored_checkpoints(callback: ModelCheckpoint) -> list[Scored]:
             f"no checkpoint with a validation WER is left in {callback.dirpath}: train at least one "
             "more epoch with resume=true and a larger trainer.max_epochs"
         )
-    return sorted(found, key=lambda checkpoint: checkpoint.wer)
+    return sorted(found[::-1], key=lambda checkpoint: checkpoint.wer)
 
 
 def choose_weights(
@@ -108,12 +108,9 @@ def choose_weights(
         int(checkpoint["global_step"]),
     )
     if config.average == "ema":
-        plain = Chosen(checkpoint["current_model_state"], 1.0, single.epochs, single.steps)
-        wer = measure(plain.state)
-        return _better(
-            single, Chosen(plain.state, wer, plain.epochs, plain.steps),
-            f"moving average (decay {config.ema_decay:g})",
-        )  # fmt: skip
+        plain = checkpoint["current_model_state"]
+        name = f"moving average (decay {config.ema_decay:g})"
+        return _better(single, replace(single, state=plain, dev_wer=measure(plain)), name)
     if config.average == "none":
         return single
     paths = (
@@ -122,7 +119,7 @@ def choose_weights(
         else list(recent)
     )
     state = mean_state([_load(path)["state_dict"] for path in paths])
-    average = Chosen(state, measure(state), single.epochs, single.steps)
+    average = replace(single, state=state, dev_wer=measure(state))
     name = f"average of the {config.average} {len(paths)} checkpoints"
     return _better(average, single, name)
 
@@ -135,8 +132,7 @@ def _better(average: Chosen, single: Chosen, name: str) -> Chosen:
         f"{100 * single.dev_wer:.2f} %: the bundle is made of the "
         + ("average" if wins else "single weights")
     )
-    chosen = average if wins else single
-    return Chosen(chosen.state, chosen.dev_wer, chosen.epochs, chosen.steps, how)
+    return replace(average if wins else single, how=how)
 
 
 def mean_state(states: Sequence[State]) -> State:

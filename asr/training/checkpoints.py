@@ -51,6 +51,34 @@ class WholeFiles(TorchCheckpointIO):
             ) from error
 
 
+class BestCheckpoints(ModelCheckpoint):
+    """The checkpoints with the best validation WER; among equals the newer.
+
+    Lightning keeps the older: of a model whose WER stays at 100 % for its first epochs, while CER
+    falls, that is the one that writes only blanks.
+
+    Args:
+        folder: where they are kept.
+        count: how many; -1 keeps all.
+    """
+
+    def __init__(self, folder: Path, count: int) -> None:
+        super().__init__(
+            dirpath=folder,
+            filename="epoch={epoch:03d}-wer={val/wer:.4f}",
+            auto_insert_metric_name=False,
+            monitor="val/wer",
+            save_top_k=count,
+        )
+
+    def check_monitor_top_k(self, trainer: Any, current: Tensor | None = None) -> bool:
+        """Whether a WER is good enough to be kept."""
+        worst = self.best_k_models.get(self.kth_best_model_path)
+        if current is not None and worst is not None and bool(current == worst):
+            return self.save_top_k != 0
+        return super().check_monitor_top_k(trainer, current)
+
+
 class LastCheckpoint(ModelCheckpoint):
     """last.ckpt, every so many steps, and only right after a step.
 
@@ -104,7 +132,7 @@ class Checkpoint:
     position: tuple[int, int]
     step: int
     averaged: bool
-    shapes: Mapping[str, tuple[int, ...]]
+    shapes: dict[str, tuple[int, ...]]
 
     def check_fits(self, state: Mapping[str, Tensor]) -> None:
         """Refuse to go on with another network or vocabulary; nothing has been written yet.

@@ -5,12 +5,7 @@ from pathlib import Path
 
 import lightning
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import (
-    Callback,
-    EarlyStopping,
-    LearningRateMonitor,
-    ModelCheckpoint,
-)
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from asr.errors import UsageError
@@ -18,6 +13,7 @@ from asr.training.averaging import MovingAverage
 from asr.training.callbacks import EpochLine, Throughput, ValidateLastEpoch
 from asr.training.checkpoints import (
     CHECKPOINT_FOLDER,
+    BestCheckpoints,
     LastCheckpoint,
     WholeFiles,
     recent_checkpoints,
@@ -67,15 +63,8 @@ def callbacks(config: RunConfig, run_dir: Path) -> list[Callback]:
     """Checkpoints (the best by validation WER, and the last), figures, early stopping."""
     folder = run_dir / CHECKPOINT_FOLDER
     settings = config.callbacks
-    best = ModelCheckpoint(
-        dirpath=folder,
-        filename="epoch={epoch:03d}-wer={val/wer:.4f}",
-        auto_insert_metric_name=False,
-        monitor="val/wer",
-        save_top_k=_kept_best(settings),
-    )
     chosen: list[Callback] = [
-        best,
+        BestCheckpoints(folder, _kept_best(settings)),
         LastCheckpoint(folder, settings.checkpoint_every_steps),
         ValidateLastEpoch(),
         Throughput(config.features.sample_rate),
