@@ -75,7 +75,7 @@ def scored_checkpoints(callback: ModelCheckpoint) -> list[Scored]:
     """
     found = [
         Scored(Path(path), float(value))
-        for path, value in callback.best_k_models.items()
+        for path, value in reversed(callback.best_k_models.items())
         if Path(path).is_file()
     ]
     if not found:
@@ -83,7 +83,7 @@ def scored_checkpoints(callback: ModelCheckpoint) -> list[Scored]:
             f"no checkpoint with a validation WER is left in {callback.dirpath}: train at least one "
             "more epoch with resume=true and a larger trainer.max_epochs"
         )
-    return sorted(found[::-1], key=lambda checkpoint: checkpoint.wer)
+    return sorted(found, key=lambda checkpoint: checkpoint.wer)
 
 
 def choose_weights(
@@ -108,7 +108,8 @@ def choose_weights(
         int(checkpoint["global_step"]),
     )
     if config.average == "ema":
-        plain = checkpoint["current_model_state"]
+        # A checkpoint from before the average was switched on has one set of weights.
+        plain = checkpoint.get("current_model_state", single.state)
         name = f"moving average (decay {config.ema_decay:g})"
         return _better(single, replace(single, state=plain, dev_wer=measure(plain)), name)
     if config.average == "none":
