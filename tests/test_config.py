@@ -13,7 +13,7 @@ from asr.tokenizer import CharTokenizer
 from asr.training.config import RunConfig, config_root, list_recipes, load_config, to_yaml
 from asr.training.lit_module import AsrLitModule
 from asr.training.objective import LossConfig
-from asr.training.train import callbacks, lightning_trainer, loggers
+from asr.training.trainer import callbacks, lightning_trainer, loggers
 
 EXPECTED = {
     "librispeech/clean-100",
@@ -76,6 +76,21 @@ def test_a_recipe_repeats_no_default() -> None:
             assert not set(same) - allowed, (recipe, group, same)
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainer.strategy=magic", "trainer: You selected an invalid strategy name"),
+        ("trainer.devices=0", "trainer: .*devices"),
+    ],
+)
+def test_what_lightning_refuses_is_a_line_about_the_trainer(
+    override: str, message: str, tmp_path: Path
+) -> None:
+    config = load_config(["recipe=synthetic/demo", "trainer.accelerator=cpu", override])
+    with pytest.raises(UsageError, match=message):
+        lightning_trainer(config, tmp_path)
+
+
 def test_overrides_come_last() -> None:
     config = load_config(
         ["recipe=librispeech/mini", "trainer.max_epochs=3", "encoder.num_layers=5"]
@@ -99,6 +114,14 @@ def test_overrides_come_last() -> None:
         ("loss.consistency_time_masks=0.5", "loss.consistency_time_masks must be 1 or more"),
         ("tokenizer.kind=wordpiece", "tokenizer.kind must be char or bpe, not 'wordpiece'"),
         ("tokenizer.vocab_size=1", "tokenizer.vocab_size must be at least 2"),
+        ("scheduler.kind=step", "scheduler.kind must be cosine or plateau"),
+        ("scheduler.factor=1", "0 < factor < 1"),
+        ("scheduler.final_share=2", "0 <= final_share <= 1"),
+        ("callbacks.average=mean", "callbacks.average must be one of none, best, last, ema"),
+        ("callbacks.ema_decay=1", "callbacks.ema_decay must be in [0, 1)"),
+        ("callbacks.average_count=0", "must be at least 1"),
+        ("trainer.max_skipped_in_a_row=0", "must be at least 1"),
+        ("trainer.precision=bf16", "trainer.precision must be one of 32-true"),
         ("resume", "'resume' is no override; write key=value"),
     ],
 )

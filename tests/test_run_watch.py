@@ -23,7 +23,8 @@ from asr.training.run_watch import (
     posterior_of,
     sample_examples,
 )
-from asr.training.train import callbacks, train
+from asr.training.train import train
+from asr.training.trainer import callbacks
 from asr.transcribe import Recognizer
 
 

@@ -2,6 +2,7 @@
 WER as `asr evaluate`."""
 
 import csv
+import errno
 import json
 import os
 import re
@@ -19,8 +20,9 @@ from asr.bundle import load_bundle
 from asr.errors import AsrError, UsageError
 from asr.evaluate import evaluate
 from asr.manifest import read_manifest, write_manifest
-from asr.training.config import SchedulerConfig, load_config
-from asr.training.lit_module import lr_factor
+from asr.training.config import load_config
+from asr.training.dataset import Batch
+from asr.training.lit_module import AsrLitModule
 from asr.training.train import train
 from asr.transcribe import Recognizer, load_model
 
@@ -33,13 +35,15 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def losses(run_dir: Path, version: int = 0) -> dict[int, str]:
+def metrics(run_dir: Path) -> list[dict[str, str]]:
+    """The rows of the CSV log."""
+    with (run_dir / "logs/csv/metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def losses(run_dir: Path) -> dict[int, str]:
     """Training step -> loss, as written in the CSV log."""
-    path = run_dir / f"logs/csv/version_{version}/metrics.csv"
-    with path.open() as file:
-        return {
-            int(row["step"]): row["train/loss"] for row in csv.DictReader(file) if row["train/loss"]
-        }
+    return {int(row["step"]): row["train/loss"] for row in metrics(run_dir) if row["train/loss"]}
 
 
 @pytest.fixture(scope="module")
@@ -72,19 +76,18 @@ def test_validation_wer_equals_evaluate(finished: Path, corpus: Path, tmp_path: 
 
 def test_the_last_epoch_is_validated(finished: Path) -> None:
     """40 is no multiple of 7."""
-    path = finished / "logs/csv/version_0/metrics.csv"
-    with path.open() as file:
-        epochs = [int(row["epoch"]) for row in csv.DictReader(file) if row["val/wer"]]
+    epochs = [int(row["epoch"]) for row in metrics(finished) if row["val/wer"]]
     assert epochs == [6, 13, 20, 27, 34, 39]
 
 
 def test_kill_and_resume_equals_the_uninterrupted_run(corpus: Path) -> None:
-    """kill -9 in the middle of an epoch; resume=true continues step, data order and random state: on
-    one thread, every later loss is the same number."""
+    """kill -9 in the middle of an epoch; resume=true continues step, data order, random state, moving
+    average and log: on one thread, every loss is the same number, and so is every bit of the weights,
+    their average and the optimizer."""
+    settings = ["callbacks.average=ema", "callbacks.ema_decay=0.9"]
     whole_dir, killed_dir = corpus / "runs/whole", corpus / "runs/killed"
-    train(overrides(corpus, whole_dir))
-    whole = losses(whole_dir)
-    command = [sys.executable, "-m", "asr", "train", *overrides(corpus, killed_dir)]
+    train([*overrides(corpus, whole_dir), *settings])
+    command = [sys.executable, "-m", "asr", "train", *overrides(corpus, killed_dir), *settings]
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=env
@@ -97,24 +100,57 @@ def test_kill_and_resume_equals_the_uninterrupted_run(corpus: Path) -> None:
     process.wait()
     assert last.is_file()
     state = torch.load(last, weights_only=True)
-    assert 0 < state["global_step"] < len(whole)
-    train([*overrides(corpus, killed_dir), "resume=true"])
-    versions = sorted((killed_dir / "logs/csv").iterdir())
-    resumed = losses(killed_dir, int(versions[-1].name.removeprefix("version_")))
-    assert min(resumed) == state["global_step"]
-    assert resumed == {step: loss for step, loss in whole.items() if step >= state["global_step"]}
-    assert (killed_dir / "bundle/model.safetensors").is_file()
+    assert 0 < state["global_step"] < len(losses(whole_dir))
+    train([*overrides(corpus, killed_dir), *settings, "resume=true"])
+    assert losses(killed_dir) == losses(whole_dir)
+    steps = [int(row["step"]) for row in metrics(killed_dir)]
+    assert steps == sorted(steps)
+    assert len(steps) == len(metrics(whole_dir))
+    whole, resumed = (
+        torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+        for folder in (whole_dir, killed_dir)
+    )
+    for key in ("state_dict", "current_model_state", "averaging_state", "optimizer_states"):
+        torch.testing.assert_close(resumed[key], whole[key], rtol=0, atol=0)
+    average, weights = (whole[key] for key in ("state_dict", "current_model_state"))
+    assert not torch.equal(average["model.head.linear.weight"], weights["model.head.linear.weight"])
+    with pytest.raises(UsageError, match=r"go on with callbacks\.average=ema"):
+        train([*overrides(corpus, killed_dir), "resume=true"])
 
 
-def test_two_processes_share_the_work(corpus: Path) -> None:
-    """DDP on the CPU: the same examples in all, one bundle, one report, WER over both ranks."""
-    run_dir = corpus / "runs/ddp"
+SPOILT_ON_RANK_1 = """
+from asr.cli import main
+from asr.training.lit_module import AsrLitModule
+
+training_step = AsrLitModule.training_step
+
+def spoilt(self, batch, batch_idx):
+    loss = training_step(self, batch, batch_idx)
+    return loss * float("nan") if (self.global_rank, self.global_step) == (1, 3) else loss
+
+AsrLitModule.training_step = spoilt
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def two_processes(corpus: Path) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """The run folder and the output of two epochs on two ranks, the fourth step spoilt on rank 1."""
+    script, run_dir = corpus / "spoilt.py", corpus / "runs/ddp"
+    script.write_text(SPOILT_ON_RANK_1)
     command = [
-        sys.executable, "-m", "asr", "train", *overrides(corpus, run_dir), "trainer.max_epochs=2",
+        sys.executable, str(script), "train", *overrides(corpus, run_dir), "trainer.max_epochs=2",
         "trainer.devices=2", "trainer.strategy=ddp",
         "encoder.recurrent_dropout=0.2", "loss=cr-ctc", "loss.intermediate_weight=0.3",
     ]  # fmt: skip
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return run_dir, subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def test_two_processes_share_the_work(
+    two_processes: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    """DDP on the CPU: the same examples in all, one bundle, one report, WER over both ranks."""
+    run_dir, result = two_processes
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("WER") == 1
     checkpoint = torch.load(run_dir / "checkpoints/last.ckpt", weights_only=True)
@@ -124,6 +160,22 @@ def test_two_processes_share_the_work(corpus: Path) -> None:
     report = json.loads((run_dir / "report/dev/report.json").read_text())
     assert report["num_utterances"] == 12
     assert report["wer"] == pytest.approx(in_training, abs=5e-5)
+
+
+def test_two_processes_skip_a_step_together(
+    two_processes: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    """Had rank 0 made the step, its weights would be no numbers; had rank 1, all steps after it would
+    be skipped too. Only the rank whose loss it was names its utterances."""
+    run_dir, result = two_processes
+    checkpoint = torch.load(run_dir / "checkpoints/last.ckpt", weights_only=True)
+    assert checkpoint["callbacks"]["SkipBadSteps"]["skipped"] == 1
+    assert all(tensor.isfinite().all() for tensor in checkpoint["state_dict"].values())
+    assert result.stderr.count("step skipped") == 1
+    (line,) = (run_dir / "skipped.tsv").read_text().splitlines()
+    step, reason, names = line.split("\t")
+    assert (step, reason) == ("3", "the loss is not finite")
+    assert 1 <= len(names.split()) <= 12
 
 
 def test_ctrl_c_says_how_to_go_on(corpus: Path) -> None:
@@ -159,6 +211,119 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(
     message = capsys.readouterr().err
     assert "last.ckpt is damaged" in message
     assert re.search(r"resuming .*epoch=00\d-wer", message)
+
+
+def test_a_disk_full_at_checkpoint_time_leaves_a_run_to_go_on_with(corpus: Path) -> None:
+    """The fourth step finds no room for its checkpoint: that of the second is still there."""
+    run_dir = corpus / "runs/full"
+    settings = [*overrides(corpus, run_dir), "trainer.max_epochs=1", "logger=csv"]
+    train(settings)
+    last = run_dir / "checkpoints/last.ckpt"
+    before = torch.load(last, weights_only=True)["global_step"]
+    last.with_name(".last.ckpt.partial").symlink_to("/dev/full")
+    with pytest.raises(AsrError, match=r"last\.ckpt: No space left.*go on with resume=true"):
+        train([*settings, "resume=true", "trainer.max_epochs=2"])
+    assert torch.load(last, weights_only=True)["global_step"] == before
+    last.with_name(".last.ckpt.partial").unlink(missing_ok=True)
+    train([*settings, "resume=true", "trainer.max_epochs=2", "callbacks.average=last"])
+    assert torch.load(last, weights_only=True)["global_step"] > before
+
+
+def test_a_full_disk_for_the_log_is_told_too(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("asr.training.logs.MetricsCsv.log_metrics", full)
+    with pytest.raises(AsrError, match=r"the disk of .*run is full .*resume=true"):
+        train([*overrides(corpus, tmp_path / "run"), "trainer.max_epochs=1", "logger=csv"])
+
+
+def test_a_checkpoint_of_another_network_is_refused(finished: Path, corpus: Path) -> None:
+    before = (finished / "config.yaml").read_text()
+    with pytest.raises(AsrError, match="is of another network or vocabulary"):
+        train([*overrides(corpus, finished), "resume=true", "encoder.hidden_size=12"])
+    assert (finished / "config.yaml").read_text() == before
+
+
+def test_accumulated_batches_resume_between_steps(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped twice in batch 5 of 7, two batches to a step: the second time in the middle of the first
+    step after the checkpoint, where none must be saved. The losses are those of one run."""
+    settings = ["trainer.accumulate_batches=2", "trainer.max_epochs=2", "logger=csv"]
+    whole_dir, stopped_dir = corpus / "runs/accumulated", corpus / "runs/accumulated-stopped"
+    train([*overrides(corpus, whole_dir), *settings])
+    training_step = AsrLitModule.training_step
+
+    def stop(self: AsrLitModule, batch: Batch, batch_idx: int) -> torch.Tensor:
+        if (self.current_epoch, batch_idx) == (0, 5):
+            raise ZeroDivisionError
+        return training_step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AsrLitModule, "training_step", stop)
+        for resume in ("false", "true"):
+            with pytest.raises(ZeroDivisionError):
+                train([*overrides(corpus, stopped_dir), *settings, f"resume={resume}"])
+    train([*overrides(corpus, stopped_dir), *settings, "resume=true"])
+    assert len(losses(whole_dir)) == 8
+    assert losses(stopped_dir) == losses(whole_dir)
+
+
+AVERAGES = {
+    "best": r"average of the best 2 checkpoints",
+    "last": r"average of the last 2 checkpoints",
+    "ema": r"moving average \(decay 0\.9\)",
+}
+
+
+@pytest.mark.parametrize("average", AVERAGES)
+def test_the_bundle_is_made_of_what_measured_best(
+    average: str, finished: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both WERs are printed; the bundle's card and its report have the smaller one."""
+    run_dir = corpus / f"runs/{average}"
+    train([
+        *overrides(corpus, run_dir), f"init_from={finished / 'bundle'}", "logger=csv",
+        "trainer.max_epochs=2", "optimizer.lr=3e-3", "scheduler.warmup_steps=1",
+        f"callbacks.average={average}", "callbacks.average_count=2", "callbacks.ema_decay=0.9",
+    ])  # fmt: skip
+    said = re.search(
+        rf"{AVERAGES[average]}: dev WER ([\d.]+) %; the best single weights ([\d.]+) %: "
+        r"the bundle is made of the (average|single weights)",
+        capsys.readouterr().err,
+    )
+    assert said is not None
+    mean, single = float(said[1]), float(said[2])
+    assert said[3] == ("average" if mean <= single else "single weights")
+    training = load_bundle(run_dir / "bundle").training
+    assert f"started from model {load_bundle(finished / 'bundle').model_id}" in training.data
+    dev_wer = training.dev_wer
+    assert dev_wer == pytest.approx(min(mean, single) / 100, abs=5e-5)
+    report = json.loads((run_dir / "report/dev/report.json").read_text())
+    assert report["wer"] == pytest.approx(dev_wer, abs=1e-6)
+    kept = list((run_dir / "checkpoints").glob("epoch=*.ckpt"))
+    assert len(kept) == (2 if average == "best" else 1)
+
+
+def test_decay_on_plateaus_ends_a_run_early(
+    finished: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A learning rate of nothing: WER stands still below 100 %, and patience is 1."""
+    run_dir = corpus / "runs/plateau"
+    train([
+        *overrides(corpus, run_dir), f"init_from={finished / 'bundle'}", "logger=csv",
+        "optimizer.lr=1e-9",
+        "scheduler.kind=plateau", "scheduler.warmup_steps=1", "scheduler.patience=1",
+        "scheduler.final_share=0.5", "trainer.max_epochs=20",
+    ])  # fmt: skip
+    assert "training ends here" in capsys.readouterr().err
+    epochs = {int(row["epoch"]) for row in metrics(run_dir) if row["val/wer"]}
+    assert epochs == {0, 1, 2}  # the best, one decay, the end
+    rates = [float(row["lr-AdamW/pg1"]) for row in metrics(run_dir) if row["lr-AdamW/pg1"]]
+    assert sorted(set(rates)) == [5e-10, 1e-9]
 
 
 def test_a_run_folder_is_not_overwritten(finished: Path, corpus: Path) -> None:
@@ -250,18 +415,9 @@ def test_a_lost_data_process_says_what_to_do(
     def lost(*_: object) -> None:
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
 
-    monkeypatch.setattr("asr.training.lit_module.ctc_losses", lost)
+    monkeypatch.setattr("asr.training.lit_module.objective", lost)
     with pytest.raises(AsrError, match=r"has died .*signal: Killed.*data\.num_workers"):
         train(overrides(corpus, tmp_path / "run"))
-
-
-def test_learning_rate_warms_up_and_falls() -> None:
-    config = SchedulerConfig(warmup_steps=10, final_share=0.01)
-    factors = [lr_factor(step, 100, config) for step in range(101)]
-    assert factors[0] == 0.1
-    assert factors[9] == factors[10] == 1.0
-    assert factors[10:] == sorted(factors[10:], reverse=True)
-    assert factors[100] == pytest.approx(0.01)
 
 
 def test_the_bundle_transcribes_what_it_was_trained_for(finished: Path, corpus: Path) -> None:

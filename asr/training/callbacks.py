@@ -100,6 +100,8 @@ class EpochLine(Callback):
         if "val/wer" in metrics:
             parts.append(f"last WER {100 * metrics['val/wer']:.2f} %")
             parts.append(f"CER {100 * metrics['val/cer']:.2f} %")
+        if metrics.get("train/skipped_steps"):
+            parts.append(f"{metrics['train/skipped_steps']:.0f} steps skipped")
         if "train/audio_s_per_s" in metrics:
             parts.append(f"{metrics['train/audio_s_per_s']:.0f} audio s/s")
         parts.append(f"{(time.perf_counter() - self._started) / 60:.1f} min")

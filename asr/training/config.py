@@ -7,7 +7,7 @@ first, a misspelt key fails; the error suggests the key that was probably meant.
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,21 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from asr.augment import AugmentConfig
+from asr.bundle import load_bundle
 from asr.encoder import EncoderConfig
 from asr.errors import UsageError
 from asr.features import FeatureConfig
 from asr.tokenizer import TokenizerConfig
+from asr.training.engine_config import (
+    CallbacksConfig,
+    OptimizerConfig,
+    SchedulerConfig,
+    TrainerConfig,
+)
 from asr.training.objective import LossConfig
 
 
@@ -78,64 +85,6 @@ class DataConfig:
 
 
 @dataclass
-class OptimizerConfig:
-    """AdamW (Loshchilov & Hutter 2019)."""
-
-    lr: float = 1e-3
-    weight_decay: float = 1e-2
-    beta1: float = 0.9
-    beta2: float = 0.98
-    clip_norm: float = 5.0
-
-
-@dataclass
-class SchedulerConfig:
-    """Linear warm-up to the optimizer's lr, then a cosine to lr * final_share at the last step."""
-
-    warmup_steps: int = 500
-    final_share: float = 0.01
-
-
-@dataclass
-class TrainerConfig:
-    """What Lightning's Trainer is told.
-
-    Attributes:
-        devices: processes of each machine; -1 one for each GPU.
-        num_nodes: machines.
-        precision: "32-true", "bf16-mixed" (also fast on CPUs with AVX512-BF16), "16-mixed".
-        validate_every_epochs: epochs between validations; the last epoch is always validated.
-        threads: CPU threads; null leaves torch's choice.
-    """
-
-    max_epochs: int = 30
-    accelerator: str = "auto"
-    devices: int = 1
-    num_nodes: int = 1
-    strategy: str = "auto"
-    precision: str = "32-true"
-    accumulate_batches: int = 1
-    validate_every_epochs: int = 1
-    log_every_steps: int = 10
-    threads: int | None = None
-
-
-@dataclass
-class CallbacksConfig:
-    """Checkpoints.
-
-    Attributes:
-        keep_best: checkpoints kept, by validation WER.
-        checkpoint_every_steps: steps between saves of last.ckpt inside an epoch.
-        patience: validations without a better WER until training stops early; null never stops.
-    """
-
-    keep_best: int = 1
-    checkpoint_every_steps: int = 200
-    patience: int | None = None
-
-
-@dataclass
 class LoggerConfig:
     """Logs in the run folder, beside the checkpoints.
 
@@ -156,12 +105,17 @@ class RunConfig:
         recipe_name: filled in from recipe=.
         run_dir: checkpoints, logs, bundle and report go there.
         resume: go on from run_dir's last checkpoint.
+        init_from: a bundle whose weights training starts from (a checkpoint that is resumed goes before
+            it). Its front end and encoder are taken whatever the recipe says; keys given on the
+            command line go before the bundle's. Its vocabulary is kept where it can write every
+            training text, else a new one is made of the texts.
     """
 
     recipe_name: str = "custom"
     run_dir: str = "runs/${recipe_name}"
     seed: int = 1
     resume: bool = False
+    init_from: str | None = None
     data: DataConfig = field(default_factory=DataConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -239,15 +193,32 @@ def _compose(path: Path, recipe: str, overrides: Sequence[str]) -> RunConfig:
     try:
         store.store(name="run_schema", node=_schema())
         settings = OmegaConf.load(path)
-        store.store(group="recipe", name="chosen", node=settings, package="_global_")
         with initialize_config_dir(str(config_root() / "conf"), version_base="1.3"):
-            composed = compose("train", overrides=["+recipe=chosen", *overrides])
+            composed = _with_recipe(settings, overrides)
+            if composed.init_from is not None:
+                settings = OmegaConf.merge(settings, _network_of(composed.init_from, overrides))
+                composed = _with_recipe(settings, overrides)
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(_explain(error)) from None
     composed.recipe_name = path.stem if recipe == str(path) else recipe
     return to_run_config(composed)
+
+
+def _with_recipe(settings: DictConfig | ListConfig, overrides: Sequence[str]) -> DictConfig:
+    ConfigStore.instance().store(group="recipe", name="chosen", node=settings, package="_global_")
+    composed = compose("train", overrides=["+recipe=chosen", *overrides])
+    assert isinstance(composed, DictConfig)
+    return composed
+
+
+def _network_of(bundle: str, overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Front end and encoder of a bundle as settings; not of a group that an override chooses whole."""
+    config = load_bundle(bundle).model.config
+    network = {"features": asdict(config.features), "encoder": asdict(config.encoder)}
+    whole = {override.partition("=")[0] for override in overrides}
+    return {group: values for group, values in network.items() if group not in whole}
 
 
 def _schema() -> DictConfig:

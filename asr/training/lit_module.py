@@ -1,7 +1,7 @@
 """What Lightning trains: the loss, the optimizer and validation around a given AcousticModel."""
 
 import dataclasses
-import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,13 +16,15 @@ from asr.bundle import Bundle
 from asr.ctc import blank_share, ctc_losses
 from asr.features import MelAugmentation
 from asr.scoring import CorpusScore, score
-from asr.training.config import OptimizerConfig, SchedulerConfig
 from asr.training.dataset import Batch, Example
+from asr.training.engine_config import OptimizerConfig, SchedulerConfig
 from asr.training.objective import LossConfig, objective
+from asr.training.optim import WarmupPlateau, adamw, lr_schedule
 from asr.transcribe import Recognizer
 
 _POSITION_KEY = "asr_position"
 _RANDOM_KEY = "asr_random_state"
+_CUDA_RANDOM_KEY = "asr_cuda_random_state"
 
 
 @dataclass
@@ -63,6 +65,7 @@ class AsrLitModule(lightning.LightningModule):
         self.dev_score: CorpusScore | None = None
         self._validated = _Validated()
         self._random_state: Tensor | None = None
+        self._cuda_random_state: Tensor | None = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The objective in nats per target token."""
@@ -122,6 +125,19 @@ class AsrLitModule(lightning.LightningModule):
             self.log("val/loss", sum(part.loss for part in parts) / tokens)
         self.log("val/wer", self.dev_score.wer, prog_bar=True, rank_zero_only=False)
         self.log("val/cer", self.dev_score.cer)
+        self._decay_on_plateau(self.dev_score.wer)
+
+    def _decay_on_plateau(self, wer: float) -> None:
+        """Tell the schedule; training ends where it has come to its least learning rate."""
+        schedule = self.lr_schedulers()
+        if not isinstance(schedule, WarmupPlateau):
+            return
+        schedule.observe(wer)
+        if schedule.finished:
+            if self.trainer.is_global_zero:
+                message = "WER no longer falls at the least learning rate: training ends here"
+                print(message, file=sys.stderr, flush=True)
+            self.trainer.should_stop = True
 
     def _gathered(self) -> list["_Validated"]:
         if self.trainer.world_size == 1:
@@ -131,19 +147,10 @@ class AsrLitModule(lightning.LightningModule):
         return parts
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW without decay on biases and norms; warm-up, then cosine, per step."""
-        config = self.optimizer_config
-        decayed = [parameter for parameter in self.parameters() if parameter.dim() > 1]
-        others = [parameter for parameter in self.parameters() if parameter.dim() <= 1]
-        groups = [
-            {"params": decayed, "weight_decay": config.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2))
+        """AdamW with the schedule of the recipe, stepped after every optimizer step."""
+        optimizer = adamw(self.parameters(), self.optimizer_config)
         total_steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: lr_factor(step, total_steps, self.scheduler_config)
-        )
+        schedule = lr_schedule(optimizer, total_steps, self.scheduler_config)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
@@ -154,33 +161,26 @@ class AsrLitModule(lightning.LightningModule):
         batches_done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
         checkpoint[_POSITION_KEY] = (self.current_epoch, batches_done)
         checkpoint[_RANDOM_KEY] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            checkpoint[_CUDA_RANDOM_KEY] = torch.cuda.get_rng_state(self.device)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the random state until the first step: building the loaders draws numbers too."""
         self._random_state = checkpoint[_RANDOM_KEY].cpu()
+        if _CUDA_RANDOM_KEY in checkpoint:
+            self._cuda_random_state = checkpoint[_CUDA_RANDOM_KEY].cpu()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Take up the random state of the checkpoint, once."""
         if self._random_state is not None:
             torch.set_rng_state(self._random_state)
             self._random_state = None
+        if self._cuda_random_state is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(self._cuda_random_state, self.device)
+            self._cuda_random_state = None
 
 
 def position_of(checkpoint: dict[str, Any]) -> tuple[int, int]:
     """(epoch, batches done in it) at which a checkpoint was saved."""
     epoch, batches_done = checkpoint[_POSITION_KEY]
     return epoch, batches_done
-
-
-def lr_factor(step: int, total_steps: int, config: SchedulerConfig) -> float:
-    """Share of the peak learning rate at `step`: linear warm-up, then a cosine to final_share.
-
-    >>> config = SchedulerConfig(warmup_steps=10, final_share=0.0)
-    >>> [round(lr_factor(step, 30, config), 2) for step in (0, 9, 10, 20, 30)]
-    [0.1, 1.0, 1.0, 0.5, 0.0]
-    """
-    if step < config.warmup_steps:
-        return (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(1, total_steps - config.warmup_steps)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return config.final_share + (1 - config.final_share) * cosine

@@ -1,7 +1,7 @@
 """`asr train`: recipe -> manifests -> checkpoints -> bundle -> WER report, in one command."""
 
+import errno
 import logging
-import pickle
 import sys
 import warnings
 from collections.abc import Sequence
@@ -11,32 +11,31 @@ from pathlib import Path
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import (
-    Callback,
-    EarlyStopping,
-    LearningRateMonitor,
-    ModelCheckpoint,
-)
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
-from asr.bundle import Bundle, Training, save_bundle
+from asr.bundle import Bundle, Training, load_bundle, save_bundle
 from asr.errors import AsrError, UsageError
 from asr.evaluate import Evaluation, evaluate
 from asr.model import AcousticModel, ModelConfig
-from asr.training.callbacks import EpochLine, Throughput, ValidateLastEpoch
+from asr.tokenizer import Tokenizer
+from asr.training.allocator import keep_freed_memory
+from asr.training.averaging import Chosen, State, choose_weights, dev_wer, scored_checkpoints
+from asr.training.checkpoints import Checkpoint, checkpoint_to_resume
 from asr.training.config import RunConfig, load_config, to_yaml
 from asr.training.datamodule import Manifests, SpeechDataModule
 from asr.training.dataset import lost_worker
-from asr.training.lit_module import AsrLitModule, position_of
+from asr.training.hardware import check_hardware
+from asr.training.lit_module import AsrLitModule
 from asr.training.prepare import prepare
-from asr.training.run_watch import RunWatch, refresh_run_page
+from asr.training.run_watch import refresh_run_page
+from asr.training.trainer import lightning_trainer
+from asr.training.warmstart import check_same_network, keeps_vocabulary, take_weights
 from asr.transcribe import load_model
 
 CONFIG_FILE = "config.yaml"
-CHECKPOINT_FOLDER = "checkpoints"
 BUNDLE_FOLDER = "bundle"
-LAST_CHECKPOINT = "last.ckpt"
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _EXPECTED_WARNINGS = (
     ".*does not have many workers.*",  # a cache needs none
     ".*smaller than the logging interval.*",
@@ -63,32 +62,64 @@ def run(config: RunConfig) -> TrainedModel:
     """Prepare the data, train (or go on), write the bundle of the best checkpoint, evaluate it."""
     _quieten_lightning()
     run_dir = Path(config.run_dir)
+    check_hardware(config.trainer)
     _check_run_dir(run_dir, config)
+    keep_freed_memory()
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
+    start = _start_from(config)
     manifests = prepare(config.data)
-    module, data = _build(config, manifests)
+    module, data = _build(config, manifests, start)
+    checkpoint = checkpoint_to_resume(run_dir, _say) if config.resume else None
+    if checkpoint is not None:
+        _check_goes_on(checkpoint, config, module)
     _start_run_dir(run_dir, config, data)
-    trainer = lightning_trainer(config, run_dir)
-    checkpoint = _checkpoint_to_resume(run_dir) if config.resume else None
     if checkpoint is not None:
         data.resume_at(*checkpoint.position)
         _say(
             f"resuming {checkpoint.path}: epoch {checkpoint.position[0] + 1}, "
             f"{checkpoint.position[1]} batches done"
         )
+    elif start is not None:
+        done = take_weights(module.bundle.model, data.tokenizer, start)
+        _say(f"starting from {config.init_from}: {done}")
+    trainer = lightning_trainer(config, run_dir, checkpoint.step if checkpoint else 0)
     _fit(trainer, module, data, checkpoint)
     if not trainer.is_global_zero:
         return TrainedModel(run_dir / BUNDLE_FOLDER, ())
     return _finish(config, run_dir, trainer, module, data, manifests)
 
 
+def _start_from(config: RunConfig) -> Bundle | None:
+    """The bundle of init_from, if there is one; refused where its network is another one."""
+    if config.init_from is None:
+        return None
+    start = load_bundle(config.init_from)
+    check_same_network(config, start)
+    if start.normalizer != config.data.normalizer:
+        _say(
+            f"{config.init_from} was trained on texts of the normaliser {start.normalizer}, this run "
+            f"has data.normalizer={config.data.normalizer}"
+        )
+    return start
+
+
+def _check_goes_on(checkpoint: Checkpoint, config: RunConfig, module: AsrLitModule) -> None:
+    """Refuse settings that a checkpoint cannot go on with, before anything is written."""
+    checkpoint.check_fits(module.state_dict())
+    if checkpoint.averaged and config.callbacks.average != "ema":
+        raise UsageError(
+            f"{checkpoint.path} holds a moving average: go on with callbacks.average=ema, as this run "
+            "was started"
+        )
+
+
 def _fit(
     trainer: lightning.Trainer,
     module: AsrLitModule,
     data: SpeechDataModule,
-    checkpoint: "_Checkpoint | None",
+    checkpoint: Checkpoint | None,
 ) -> None:
     path = checkpoint.path if checkpoint is not None else None
     try:
@@ -98,33 +129,64 @@ def _fit(
             raise
         _say(f"stopped; the same command with resume=true goes on from {trainer.default_root_dir}")
         raise KeyboardInterrupt from None
-    except RuntimeError as error:  # torch.OutOfMemoryError is one; a CPU's has no class of its own
-        if lost := lost_worker(error):
-            raise lost from error
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+    except (OSError, RuntimeError) as error:
+        explained = _explained(error, trainer, data)
+        if explained is None:
             raise
-        longest_s = max(example.utterance.duration_s for example in data.train_examples)
-        raise AsrError(
-            f"out of memory: lower data.batch_s (now {data.config.batch_s:g} s of audio in a batch), "
-            f"data.eval_batch_s ({data.config.eval_batch_s:g}) or data.max_utterance_s (the longest "
-            f"utterance has {longest_s:.1f} s), then go on with resume=true"
-        ) from error
+        raise explained from error
+
+
+def _explained(
+    error: OSError | RuntimeError, trainer: lightning.Trainer, data: SpeechDataModule
+) -> AsrError | None:
+    """What a person can do about an error in training; None where that is not known."""
+    if isinstance(error, OSError):
+        if error.errno not in _DISK_FULL:
+            return None
+        return AsrError(
+            f"the disk of {trainer.default_root_dir} is full ({error.strerror}): make room, then go "
+            "on with resume=true"
+        )
+    if lost := lost_worker(error):
+        return lost
+    # torch.OutOfMemoryError is a RuntimeError; a CPU's has no class of its own
+    if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+        return None
+    longest_s = max(example.utterance.duration_s for example in data.train_examples)
+    return AsrError(
+        f"out of memory: lower data.batch_s (now {data.config.batch_s:g} s of audio in a batch), "
+        f"data.eval_batch_s ({data.config.eval_batch_s:g}) or data.max_utterance_s (the longest "
+        f"utterance has {longest_s:.1f} s), then go on with resume=true"
+    )
 
 
 def _build(
-    config: RunConfig, manifests: dict[str, tuple[Path, ...]]
+    config: RunConfig, manifests: dict[str, tuple[Path, ...]], start: Bundle | None
 ) -> tuple[AsrLitModule, SpeechDataModule]:
-    """The modules of a run; the vocabulary comes from the training texts."""
-    data = SpeechDataModule(
-        Manifests(manifests["train"], manifests["dev"]),
-        config.data,
-        ModelConfig(vocab_size=1, features=config.features, encoder=config.encoder),
-        config.seed,
-        tokenizer_config=config.tokenizer,
-        augment=config.augment,
-    )
+    """The modules of a run; the vocabulary comes from the training texts, or from `start`."""
+
+    def read(tokenizer: Tokenizer | None = None) -> SpeechDataModule:
+        return SpeechDataModule(
+            Manifests(manifests["train"], manifests["dev"]),
+            config.data,
+            ModelConfig(vocab_size=1, features=config.features, encoder=config.encoder),
+            config.seed,
+            tokenizer,
+            tokenizer_config=config.tokenizer,
+            augment=config.augment,
+        )
+
+    data = read()
+    if start is not None and keeps_vocabulary(start, data):
+        data = read(start.tokenizer)
     model_config = ModelConfig(data.tokenizer.vocab_size, config.features, config.encoder)
-    bundle = Bundle(AcousticModel(model_config), data.tokenizer, config.data.normalizer)
+    origin = f"; started from model {start.model_id}" if start is not None else ""
+    bundle = Bundle(
+        AcousticModel(model_config),
+        data.tokenizer,
+        config.data.normalizer,
+        Training(data=", ".join(config.data.train) + origin),
+    )
     module = AsrLitModule(
         bundle, data.dev_examples, config.augment, config.optimizer, config.scheduler, config.loss
     )
@@ -167,94 +229,6 @@ def _start_run_dir(run_dir: Path, config: RunConfig, data: SpeechDataModule) -> 
         raise AsrError(f"cannot write to run_dir {run_dir}: {error.strerror}") from None
 
 
-@dataclass(frozen=True)
-class _Checkpoint:
-    """A checkpoint that can be read; position is (epoch, batches done in it)."""
-
-    path: Path
-    position: tuple[int, int]
-
-
-def _checkpoint_to_resume(run_dir: Path) -> _Checkpoint | None:
-    """The newest readable checkpoint; a damaged one is named and passed over."""
-    paths = (run_dir / CHECKPOINT_FOLDER).glob("*.ckpt")
-    for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
-        try:
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            return _Checkpoint(path, position_of(checkpoint))
-        except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
-            reason = str(error).splitlines()[0]
-            _say(f"checkpoint {path} is damaged ({reason}): trying the one before it")
-    _say(f"nothing to resume in {run_dir}: starting from the beginning")
-    return None
-
-
-def lightning_trainer(config: RunConfig, run_dir: Path) -> lightning.Trainer:
-    """Lightning's Trainer as a recipe wants it."""
-    trainer = config.trainer
-    return lightning.Trainer(
-        max_epochs=trainer.max_epochs,
-        accelerator=trainer.accelerator,
-        devices=trainer.devices,
-        num_nodes=trainer.num_nodes,
-        strategy=trainer.strategy,
-        precision=trainer.precision,  # type: ignore[arg-type]
-        accumulate_grad_batches=trainer.accumulate_batches,
-        gradient_clip_val=config.optimizer.clip_norm,
-        check_val_every_n_epoch=trainer.validate_every_epochs,
-        log_every_n_steps=trainer.log_every_steps,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        enable_progress_bar=sys.stderr.isatty(),
-        enable_model_summary=False,
-        callbacks=callbacks(config, run_dir),
-        logger=loggers(config, run_dir),
-        default_root_dir=run_dir,
-    )
-
-
-def callbacks(config: RunConfig, run_dir: Path) -> list[Callback]:
-    """Checkpoints (the best by validation WER, and the last), figures, early stopping."""
-    folder = run_dir / CHECKPOINT_FOLDER
-    best = ModelCheckpoint(
-        dirpath=folder,
-        filename="epoch={epoch:03d}-wer={val/wer:.4f}",
-        auto_insert_metric_name=False,
-        monitor="val/wer",
-        save_top_k=config.callbacks.keep_best,
-    )
-    last = ModelCheckpoint(
-        dirpath=folder,
-        filename=LAST_CHECKPOINT.removesuffix(".ckpt"),
-        every_n_train_steps=config.callbacks.checkpoint_every_steps,
-        enable_version_counter=False,
-    )
-    chosen: list[Callback] = [
-        best,
-        last,
-        ValidateLastEpoch(),
-        Throughput(config.features.sample_rate),
-        EpochLine(),
-    ]
-    if config.logger.csv or config.logger.tensorboard:
-        chosen.append(LearningRateMonitor("step"))
-    if config.logger.page:
-        chosen.insert(0, RunWatch(run_dir))  # Throughput starts its clock again after the drawing
-    if config.callbacks.patience is not None:
-        chosen.append(EarlyStopping("val/wer", patience=config.callbacks.patience))
-    return chosen
-
-
-def loggers(config: RunConfig, run_dir: Path) -> list[Logger]:
-    """Logs below run_dir/logs."""
-    chosen: list[Logger] = []
-    if config.logger.csv:
-        chosen.append(CSVLogger(run_dir, name="logs/csv"))
-    if config.logger.tensorboard:
-        chosen.append(TensorBoardLogger(run_dir, name="logs", version="tensorboard"))
-    return chosen
-
-
 def _finish(
     config: RunConfig,
     run_dir: Path,
@@ -263,18 +237,18 @@ def _finish(
     data: SpeechDataModule,
     manifests: dict[str, tuple[Path, ...]],
 ) -> TrainedModel:
-    best = trainer.checkpoint_callbacks[0]
-    assert isinstance(best, ModelCheckpoint)
-    state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
-    module.load_state_dict(state["state_dict"])
+    chosen = _choose_weights(config, trainer, module, data)
+    if chosen.how:
+        _say(chosen.how)
+    module.load_state_dict(chosen.state)
     training = Training(
         recipe=config.recipe_name,
-        data=", ".join(config.data.train),
+        data=module.bundle.training.data,
         hours=round(data.train_hours, 3),
-        epochs=int(state["epoch"]) + 1,
-        steps=int(state["global_step"]),
+        epochs=chosen.epochs,
+        steps=chosen.steps,
         seed=config.seed,
-        dev_wer=None if best.best_model_score is None else float(best.best_model_score),
+        dev_wer=chosen.dev_wer,
         dev_set=", ".join(config.data.dev),
         created=datetime.now(UTC).strftime("%Y-%m-%d"),
     )
@@ -289,6 +263,27 @@ def _finish(
     if config.logger.page:
         refresh_run_page(run_dir)
     return TrainedModel(bundle_path, evaluations)
+
+
+def _choose_weights(
+    config: RunConfig, trainer: lightning.Trainer, module: AsrLitModule, data: SpeechDataModule
+) -> Chosen:
+    def measure(state: State) -> float:
+        module.load_state_dict(state)
+        return dev_wer(module.bundle, data.dev_examples, str(trainer.strategy.root_device))
+
+    by_monitor = {
+        callback.monitor: callback
+        for callback in trainer.checkpoint_callbacks
+        if isinstance(callback, ModelCheckpoint)
+    }
+    recent = by_monitor.get("step")
+    return choose_weights(
+        config.callbacks,
+        scored_checkpoints(by_monitor["val/wer"]),
+        [one.path for one in scored_checkpoints(recent)] if recent else [],
+        measure,
+    )
 
 
 def _quieten_lightning() -> None:

@@ -1,0 +1,126 @@
+"""How a network is trained, as a recipe says it: optimizer, schedule, trainer, checkpoints."""
+
+from dataclasses import dataclass
+
+from asr.errors import UsageError
+
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+_AVERAGES = ("none", "best", "last", "ema")
+
+
+@dataclass
+class OptimizerConfig:
+    """AdamW (Loshchilov & Hutter 2019)."""
+
+    lr: float = 1e-3
+    weight_decay: float = 1e-2
+    beta1: float = 0.9
+    beta2: float = 0.98
+    clip_norm: float = 5.0
+
+
+@dataclass
+class SchedulerConfig:
+    """Linear warm-up to the optimizer's lr, then down.
+
+    Attributes:
+        kind: "cosine" to lr * final_share at the last step, or "plateau": lr stays until validation
+            WER stops falling.
+        final_share: of lr. With plateau, training ends where the next decay would go below it.
+        factor: with plateau, what a decay multiplies lr by.
+        patience: with plateau, validations without a better WER until a decay. Those in the warm-up
+            and those with a WER of 100 % or more do not count.
+    """
+
+    kind: str = "cosine"
+    warmup_steps: int = 500
+    final_share: float = 0.01
+    factor: float = 0.5
+    patience: int = 2
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("cosine", "plateau"):
+            raise UsageError(f"scheduler.kind must be cosine or plateau, not {self.kind!r}")
+        if not 0 < self.factor < 1 or self.patience < 1:
+            raise UsageError("scheduler needs 0 < factor < 1 and patience of at least 1")
+        if self.warmup_steps < 0 or not 0 <= self.final_share <= 1:
+            raise UsageError("scheduler needs warmup_steps >= 0 and 0 <= final_share <= 1")
+
+
+@dataclass
+class TrainerConfig:
+    """What Lightning's Trainer is told.
+
+    Attributes:
+        devices: processes of each machine; -1 one for each GPU.
+        num_nodes: machines.
+        precision: "32-true", "bf16-mixed" (also fast on CPUs with AVX512-BF16), "16-mixed" (GPU).
+        accumulate_batches: batches whose gradients are averaged for a step. Each batch counts the
+            same, whatever its number of target tokens, as each rank's does under DDP: two batches are
+            one of twice the size, weighted so. Batches left over at an epoch's end make a step too.
+        validate_every_epochs: epochs between validations; the last epoch is always validated.
+        threads: CPU threads; null leaves torch's choice.
+        max_skipped_in_a_row: steps in a row without a finite loss and gradient until training ends
+            with an explanation. Such steps are skipped, counted and named in skipped.tsv.
+    """
+
+    max_epochs: int = 30
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: str = "32-true"
+    accumulate_batches: int = 1
+    validate_every_epochs: int = 1
+    log_every_steps: int = 10
+    threads: int | None = None
+    max_skipped_in_a_row: int = 10
+
+    def __post_init__(self) -> None:
+        if self.precision not in _PRECISIONS:
+            raise UsageError(
+                f"trainer.precision must be one of {', '.join(_PRECISIONS)}, not {self.precision!r}"
+            )
+        if min(self.accumulate_batches, self.max_skipped_in_a_row) < 1:
+            raise UsageError(
+                "trainer.accumulate_batches and trainer.max_skipped_in_a_row must be at least 1"
+            )
+
+
+@dataclass
+class CallbacksConfig:
+    """Checkpoints, averages, hints.
+
+    Attributes:
+        keep_best: checkpoints kept, by validation WER.
+        checkpoint_every_steps: steps between saves of last.ckpt inside an epoch.
+        patience: validations without a better WER until training stops early; null never stops.
+        average: weights that make the bundle where their validation WER is at least as good as the
+            best single checkpoint's. "none"; "best" and "last": the mean of average_count
+            checkpoints, the best by validation WER or those of the last epochs; "ema": a moving
+            average over steps, by which validation and checkpoints then go too.
+        average_count: checkpoints in the mean.
+        ema_decay: share of the moving average that each step keeps.
+        blank_hint_batches: training batches in a row with over 99 % blanks until a hint is given.
+    """
+
+    keep_best: int = 1
+    checkpoint_every_steps: int = 200
+    patience: int | None = None
+    average: str = "none"
+    average_count: int = 5
+    ema_decay: float = 0.999
+    blank_hint_batches: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.average not in _AVERAGES:
+            raise UsageError(
+                f"callbacks.average must be one of {', '.join(_AVERAGES)}, not {self.average!r}"
+            )
+        if min(self.average_count, self.blank_hint_batches, self.checkpoint_every_steps) < 1:
+            raise UsageError(
+                "callbacks.average_count, blank_hint_batches and checkpoint_every_steps must be at "
+                "least 1"
+            )
+        if not 0 <= self.ema_decay < 1:
+            raise UsageError(f"callbacks.ema_decay must be in [0, 1), not {self.ema_decay}")

@@ -1,0 +1,77 @@
+"""init_from: training that starts from the weights of a bundle, with its vocabulary or a new one."""
+
+from dataclasses import asdict
+
+import torch
+
+from asr.bundle import Bundle
+from asr.errors import UsageError
+from asr.model import AcousticModel
+from asr.tokenizer import CharTokenizer
+from asr.training.config import RunConfig
+from asr.training.datamodule import SpeechDataModule
+
+_HEAD = "head."
+
+
+def check_same_network(config: RunConfig, start: Bundle) -> None:
+    """Refuse a front end or an encoder that the bundle's weights do not fit; dropout may differ.
+
+    Raises:
+        UsageError: names every key that differs, with both values.
+    """
+    theirs = start.model.config
+    pairs = {
+        "features": (asdict(theirs.features), asdict(config.features)),
+        "encoder": (asdict(theirs.encoder), asdict(config.encoder)),
+    }
+    differences = [
+        f"{group}.{name}: {old[name]} in the bundle, {new[name]} in this run"
+        for group, (old, new) in pairs.items()
+        for name in new
+        if old[name] != new[name] and not name.endswith("dropout")
+    ]
+    if differences:
+        raise UsageError(
+            f"init_from={config.init_from}: its network is another one than this run's\n  "
+            + "\n  ".join(differences)
+            + "\nleave these keys out, and the bundle's values hold; or train without init_from"
+        )
+
+
+def take_weights(model: AcousticModel, tokenizer: CharTokenizer, start: Bundle) -> str:
+    """Copy the bundle's weights into `model`; of the head, the rows of tokens that both have.
+
+    Returns:
+        What was done, for the screen.
+    """
+    old_ids = {token: token_id for token_id, token in enumerate(start.tokenizer.tokens)}
+    kept = [(new, old_ids[token]) for new, token in enumerate(tokenizer.tokens) if token in old_ids]
+    rows, old_rows = torch.tensor(kept).unbind(dim=1)
+    source = start.model.state_dict()
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if name.startswith(_HEAD):
+                tensor[rows] = source[name][old_rows]
+            else:
+                tensor.copy_(source[name])
+    if tokenizer.tokens == start.tokenizer.tokens:
+        return f"all weights of model {start.model_id}"
+    new = [token for token in tokenizer.tokens if token not in old_ids]
+    gone = [token for token in start.tokenizer.tokens if token not in tokenizer.tokens]
+    return (
+        f"weights of model {start.model_id} with a new output layer: {len(kept)} tokens kept, "
+        f"new: {_listed(new)}; gone: {_listed(gone)}"
+    )
+
+
+def keeps_vocabulary(start: Bundle, data: SpeechDataModule) -> bool:
+    """Whether the bundle's vocabulary is of the kind wanted and can write every training text."""
+    if type(start.tokenizer) is not type(data.tokenizer):
+        return False
+    texts = (example.text for example in data.train_examples)
+    return not start.tokenizer.unknown_characters(texts)
+
+
+def _listed(tokens: list[str]) -> str:
+    return " ".join(map(repr, tokens)) or "none"

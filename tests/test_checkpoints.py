@@ -1,0 +1,93 @@
+"""Checkpoint files: whole or not there; a full disk spares the one before."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from asr.errors import AsrError
+from asr.training.checkpoints import (
+    BestCheckpoints,
+    LastCheckpoint,
+    WholeFiles,
+    checkpoint_to_resume,
+)
+
+
+def full_disk(path: Path) -> None:
+    """What is written before it gets the name `path` goes to a device that is always full."""
+    path.with_name(f".{path.name}.partial").symlink_to("/dev/full")
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoints/last.ckpt"
+    WholeFiles().save_checkpoint({"step": 1}, path)
+    full_disk(path)
+    with pytest.raises(AsrError, match=r"last\.ckpt: No space left on device.*make room"):
+        WholeFiles().save_checkpoint({"step": 2}, path)
+    assert torch.load(path, weights_only=True) == {"step": 1}
+    assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
+    WholeFiles().save_checkpoint({"step": 3}, path)
+    assert torch.load(path, weights_only=True) == {"step": 3}
+
+
+def save(path: Path, step: int, **more: object) -> None:
+    content = {"global_step": step, "asr_position": (1, 2), "state_dict": {"w": torch.ones(2, 3)}}
+    WholeFiles().save_checkpoint(content | more, path)
+
+
+def test_the_newest_whole_checkpoint_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    said: list[str] = []
+    assert checkpoint_to_resume(tmp_path, said.append) is None
+    save(folder / "epoch=000-wer=0.9.ckpt", 5, averaging_state={})
+    save(folder / "last.ckpt", 8)
+    (folder / ".last.ckpt.partial").write_bytes(b"what a kill left")
+    found = checkpoint_to_resume(tmp_path, said.append)
+    assert found is not None
+    assert (found.step, found.position, found.averaged) == (8, (1, 2), False)
+    last = folder / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:100])
+    found = checkpoint_to_resume(tmp_path, said.append)
+    assert found is not None
+    assert (found.step, found.averaged) == (5, True)
+    assert found.shapes == {"w": (2, 3)}
+    assert "nothing to resume" in said[0]
+    assert "last.ckpt is damaged" in said[1]
+
+
+def test_another_network_is_refused_by_name(tmp_path: Path) -> None:
+    save(tmp_path / "checkpoints/last.ckpt", 1)
+    found = checkpoint_to_resume(tmp_path, print)
+    assert found is not None
+    found.check_fits({"w": torch.zeros(2, 3)})
+    with pytest.raises(AsrError, match=r"2 tensors differ, the first is w: \(2, 3\) there, \(4,\)"):
+        found.check_fits({"w": torch.zeros(4), "v": torch.zeros(1)})
+
+
+def test_of_checkpoints_with_the_same_wer_the_newer_is_kept(tmp_path: Path) -> None:
+    """Else a model with a WER of 100 % for its first epochs would stay that of its first one."""
+    trainer = SimpleNamespace(strategy=SimpleNamespace(reduce_boolean_decision=bool))
+    best = BestCheckpoints(tmp_path, 2)
+    best.best_k_models = {"1": torch.tensor(0.9), "2": torch.tensor(1.0)}
+    best.kth_best_model_path = "2"
+    kept = {wer: best.check_monitor_top_k(trainer, torch.tensor(wer)) for wer in (0.8, 1.0, 1.1)}
+    assert kept == {0.8: True, 1.0: True, 1.1: False}
+    assert not best.check_monitor_top_k(trainer, None)
+
+
+def test_no_checkpoint_between_accumulated_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of batches 0 to 5, two to a step, saving is left to the batches that end a step."""
+    asked = []
+    monkeypatch.setattr(
+        "lightning.pytorch.callbacks.ModelCheckpoint.on_train_batch_end",
+        lambda self, trainer, module, outputs, batch, batch_idx: asked.append(batch_idx),
+    )
+    callback = LastCheckpoint(tmp_path, every_steps=1)
+    for index in range(6):
+        trainer = SimpleNamespace(accumulate_grad_batches=2)
+        callback.on_train_batch_end(trainer, None, None, None, index)
+    assert asked == [1, 3, 5]

@@ -1,0 +1,98 @@
+"""init_from: the bundle's network, weights and, where it fits, vocabulary."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tone_corpus import overrides, write_corpus, write_recipe
+
+from asr.bundle import Bundle, load_bundle, save_bundle
+from asr.errors import AsrError, UsageError
+from asr.manifest import read_manifest, write_manifest
+from asr.model import AcousticModel, ModelConfig
+from asr.tokenizer import CharTokenizer
+from asr.training.config import load_config
+from asr.training.train import train
+from asr.training.warmstart import check_same_network, take_weights
+
+
+def test_the_network_is_the_bundles_unless_the_command_line_says_so(
+    tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    """Defaults < recipe < bundle < command line: mini says 3 x 192, the bundle 2 x 8."""
+    path = save_bundle(tiny_bundle, tmp_path / "bundle")
+    config = load_config(["recipe=librispeech/mini", f"init_from={path}", "encoder.dropout=0.4"])
+    theirs = tiny_bundle.model.config
+    assert config.encoder == replace(theirs.encoder, dropout=0.4)
+    assert config.features == theirs.features
+    check_same_network(config, tiny_bundle)
+
+
+def test_another_network_is_refused_with_all_that_differs(
+    tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    path = save_bundle(tiny_bundle, tmp_path / "bundle")
+    config = load_config([
+        "recipe=librispeech/mini", f"init_from={path}", "encoder.hidden_size=16", "features=logmel",
+    ])  # fmt: skip
+    with pytest.raises(UsageError) as error:
+        check_same_network(config, tiny_bundle)
+    assert "encoder.hidden_size: 8 in the bundle, 16 in this run" in str(error.value)
+    assert "features.kind: mfcc in the bundle, logmel in this run" in str(error.value)
+    assert "dropout" not in str(error.value)
+    with pytest.raises(AsrError, match="^no model at nowhere"):
+        load_config(["recipe=librispeech/mini", "init_from=nowhere"])
+
+
+def test_the_head_keeps_the_rows_of_tokens_that_both_have(tiny_bundle: Bundle) -> None:
+    """`the quick brown fox` knows no ä; a vocabulary of "a", "b" and "ä" keeps blank, space, a, b."""
+    tokenizer = CharTokenizer.from_texts(["ab ä"])
+    model = AcousticModel(
+        ModelConfig(tokenizer.vocab_size, encoder=tiny_bundle.model.config.encoder)
+    )
+    fresh = model.state_dict()["head.linear.weight"].clone()
+    done = take_weights(model, tokenizer, tiny_bundle)
+    new, old = model.state_dict(), tiny_bundle.model.state_dict()
+    for token in "ab ":
+        row, old_row = tokenizer.tokens.index(token), tiny_bundle.tokenizer.tokens.index(token)
+        assert torch.equal(new["head.linear.weight"][row], old["head.linear.weight"][old_row])
+        assert torch.equal(new["head.linear.bias"][row], old["head.linear.bias"][old_row])
+    assert torch.equal(new["head.linear.weight"][0], old["head.linear.weight"][0])
+    added = tokenizer.tokens.index("ä")
+    assert torch.equal(new["head.linear.weight"][added], fresh[added])
+    for name in new:
+        if not name.startswith("head."):
+            assert torch.equal(new[name], old[name])
+    assert "4 tokens kept, new: 'ä'; gone: \"'\" 'c' 'd'" in done
+
+
+def test_a_run_starts_from_a_bundle_and_resumes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Texts without "d" keep the bundle's vocabulary; a new letter makes a new one; resume wins."""
+    write_corpus(tmp_path, train=24, dev=4)
+    write_recipe(tmp_path)
+    short = ["trainer.max_epochs=1", "scheduler.warmup_steps=1000", "logger=csv"]
+    train([*overrides(tmp_path, tmp_path / "first"), *short])
+    start = tmp_path / "first/bundle"
+    utterances = read_manifest(tmp_path / "train.jsonl")
+    for name, text in (("few", "a b"), ("more", "a z")):
+        changed = [replace(utterance, text=text) for utterance in utterances]
+        write_manifest(tmp_path / f"{name}.jsonl", changed)
+    run = [*overrides(tmp_path, tmp_path / "few"), *short, f"init_from={start}"]
+    trained = train([*run, f"data.train=[{tmp_path / 'few.jsonl'}]", "optimizer.lr=1e-9"])
+    assert "starting from" in (said := capsys.readouterr().err)
+    assert "all weights of model" in said
+    old, new = load_bundle(start), load_bundle(trained.bundle_path)
+    assert new.tokenizer == old.tokenizer
+    for name, tensor in new.model.state_dict().items():
+        torch.testing.assert_close(tensor, old.model.state_dict()[name], rtol=0, atol=1e-6)
+    resumed = [*run, f"data.train=[{tmp_path / 'few.jsonl'}]", "resume=true", "optimizer.lr=1e-9"]
+    train([*resumed, "trainer.max_epochs=2"])
+    assert "starting from" not in (said := capsys.readouterr().err)
+    assert "resuming" in said
+    other = [*overrides(tmp_path, tmp_path / "more"), *short, f"init_from={start}"]
+    trained = train([*other, f"data.train=[{tmp_path / 'more.jsonl'}]"])
+    assert "3 tokens kept, new: 'z'; gone: 'b' 'c' 'd'" in capsys.readouterr().err
+    assert load_bundle(trained.bundle_path).tokenizer == CharTokenizer.from_texts(["a z"])
