@@ -78,8 +78,7 @@ _MONARCHS = (
     "|Ferdinand|Francis|Gustavus|Edmund|Leopold|Ludwig|Wilhelm"
 )
 _MONTHS = (
-    "(?i:January|February|March|April|June|July|August|September|October|November|December)"
-    "|May|MAY"
+    "(?i:January|February|March|April|June|July|August|September|October|November|December)|May|MAY"
 )
 _NUMERAL = r"(?=[IVXLC]{2}|[VX]\b)(?:C{0,3}(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))(?<=[IVXLC])\b"
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?"

@@ -5,10 +5,10 @@ word error rates are only compared when they count the same words. A named versi
 
 | name | for | keeps | numbers | abbreviations |
 |---|---|---|---|---|
-| `asr-en-2` | English as LibriSpeech writes it | a-z, apostrophes in words | in words: years, money, ... | in words |
-| `asr-en-2-digits` | the same, digits kept | a-z 0-9, apostrophes in words | 10,000 -> 10000 | in words |
-| `asr-en-1` | English | a-z, apostrophes in words | in words, one by one | stay: mr |
-| `asr-any-1` | any other language | letters, digits, marks of any script | stay | stay |
+| `asr-en-2` | English as LibriSpeech writes it | a-z, inner apostrophes | in words | in words |
+| `asr-en-2-digits` | the same, digits kept | a-z 0-9, inner apostrophes | 10,000 -> 10000 | in words |
+| `asr-en-1` | English, the first version | a-z, inner apostrophes | in words, one by one | stay |
+| `asr-any-1` | any other language | letters, marks, digits of all scripts | stay | stay |
 | `none` | texts that are normalised already | everything but double spaces | stay | stay |
 
 The rules that hold for each: normalising twice is normalising once; words never become digits; and

@@ -4,21 +4,16 @@ import pytest
 
 from asr.numbers import ordinal, plural, roman_value, spell_number, spell_year
 
-UNITS = dict(
-    zip(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-        "fifteen sixteen seventeen eighteen nineteen".split(),
-        range(20),
-        strict=True,
-    )
-)
-TENS = dict(
-    zip(
-        "twenty thirty forty fifty sixty seventy eighty ninety".split(),
-        range(20, 100, 10),
-        strict=True,
-    )
-)
+UNITS = {
+    **{"zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7},
+    **{"eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13},
+    **{"fourteen": 14, "fifteen": 15, "sixteen": 16, "seventeen": 17, "eighteen": 18},
+    **{"nineteen": 19},
+}
+TENS = {
+    **{"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70},
+    **{"eighty": 80, "ninety": 90},
+}
 SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
 
 
@@ -92,6 +87,6 @@ def test_plurals() -> None:
 
 
 def test_roman_numerals() -> None:
-    numerals = "I II III IV V VI VII VIII IX X XI XIV XIX XXIX XL XLIX L XC XCIX C CCC".split()
-    values = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14, 19, 29, 40, 49, 50, 90, 99, 100, 300]
-    assert [roman_value(numeral) for numeral in numerals] == values
+    values = {"I": 1, "II": 2, "III": 3, "IV": 4, "V": 5, "VIII": 8, "IX": 9, "XIV": 14, "XIX": 19}
+    values |= {"XL": 40, "XLIX": 49, "L": 50, "LXVI": 66, "XC": 90, "XCIX": 99, "CXI": 111}
+    assert {numeral: roman_value(numeral) for numeral in values} == values

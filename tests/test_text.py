@@ -1,9 +1,11 @@
 import doctest
 import gzip
+import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from conftest import REPOSITORY
 
 import asr.english
 import asr.numbers
@@ -148,5 +150,18 @@ def test_normalising_twice_changes_nothing(name: str) -> None:
 
 
 def test_an_unknown_normaliser_lists_those_there_are() -> None:
-    with pytest.raises(UsageError, match="asr-en-3.*asr-en-1, asr-en-2, asr-en-2-digits, asr-any-1, none"):
+    with pytest.raises(
+        UsageError, match="asr-en-3.*asr-en-1, asr-en-2, asr-en-2-digits, asr-any-1, none"
+    ):
         normalize("x", "asr-en-3")
+
+
+def test_the_examples_of_the_own_data_page() -> None:
+    """The table of normalisers in recipes/own-data/README.md: each row shows what it does."""
+    page = (REPOSITORY / "recipes/own-data/README.md").read_text("utf-8")
+    header = re.search(r"^\| name \| for \| `(.*)` \|$", page, flags=re.MULTILINE)
+    rows = re.findall(r"^\| `(asr-[^`]+)` \|[^|]*\| (.*) \|$", page, flags=re.MULTILINE)
+    assert header
+    assert {name for name, _ in rows} == set(NORMALIZERS) - {"none"}
+    for name, expected in rows:
+        assert normalize(header[1], name) == expected

@@ -122,7 +122,8 @@ def _read(path: Path, problems: list[Problem]) -> _Lines:
 def _base(folder: Path, recordings: _Lines) -> Path:
     some = [value for value in recordings.rest.values() if not value.endswith("|")][:_LOOK_AT]
     return next(
-        (base for base in (folder, Path()) if any((base / value).is_file() for value in some)), folder
+        (base for base in (folder, Path()) if any((base / value).is_file() for value in some)),
+        folder,
     )
 
 

@@ -142,9 +142,7 @@ def with_speakers(listing: Listing, pattern: str) -> Listing:
         UsageError: no regular expression, or one that fits no id.
     """
     speaker_of = _speaker_finder(pattern)
-    clips = tuple(
-        replace(clip, speaker_id=speaker_of(clip.utterance_id)) for clip in listing.clips
-    )
+    clips = tuple(replace(clip, speaker_id=speaker_of(clip.utterance_id)) for clip in listing.clips)
     if clips and not any(clip.speaker_id for clip in clips):
         raise UsageError(
             f"--speaker-pattern {pattern!r} fits no utterance id; the first are "
@@ -159,7 +157,9 @@ def _speaker_finder(pattern: str) -> Callable[[str], str | None]:
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise UsageError(f"--speaker-pattern {pattern!r} is no regular expression: {error}") from None
+        raise UsageError(
+            f"--speaker-pattern {pattern!r} is no regular expression: {error}"
+        ) from None
     group = 1 if expression.groups else 0
 
     def find(utterance_id: str) -> str | None:

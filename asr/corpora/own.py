@@ -94,9 +94,7 @@ def _tables(folder: Path, encoding: str) -> Guess | None:
         return None
     sets = [path for path in fitting if path.stem.lower() in SUBSETS]
     if {SUBSETS[path.stem.lower()] for path in sets} > {"train"}:
-        listings = [
-            with_subset(list_table(path, encoding=encoding), path.stem) for path in sets
-        ]
+        listings = [with_subset(list_table(path, encoding=encoding), path.stem) for path in sets]
         why = f"{', '.join(path.name for path in sets)} name audio and texts"
         return Guess("table", why, replace(joined(listings), layout=f"tables: {why}"))
     preferred = [path for path in fitting if path.stem.lower() in _PREFERRED_TABLES]

@@ -82,6 +82,7 @@ def prepare_listing(
         raise AsrError(_nothing_left(listing, problems, problems_path))
     given = {clip.utterance_id: clip.subset for clip in clips if clip.subset}
     notes = listing.notes
+    sets: Mapping[str, Sequence[Utterance]]
     if shares is None:
         sets = _given_sets(utterances, given, name)
     else:

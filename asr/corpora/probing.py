@@ -1,14 +1,13 @@
 """How long audio files are, many at a time, from their headers alone."""
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from asr.audio import AudioError, probe
 from asr.corpora.listing import Problem, Reason
+from asr.parallel import parallel_map
 
-_BATCH = 4_096  # files handed to the threads at a time, so that a million do not queue up
+_SHOW_EVERY = 100
 
 Progress = Callable[[int, int], None]
 
@@ -19,22 +18,13 @@ def probe_all(
     """Each path with its seconds of audio, or with what is wrong with it, in the order given.
 
     Args:
-        progress: called with the number done and the number of all.
+        progress: called now and then with the number done and the number of all.
     """
-    done = 0
-    with ThreadPoolExecutor() as pool:
-        for batch in _batches(paths):
-            for path, found in zip(batch, pool.map(_duration, batch), strict=True):
-                yield path, found
-            done += len(batch)
-            if progress:
-                progress(done, len(paths))
-
-
-def _batches(paths: Iterable[Path]) -> Iterator[list[Path]]:
-    rest = iter(paths)
-    while batch := list(itertools.islice(rest, _BATCH)):
-        yield batch
+    found = parallel_map(_duration, paths)
+    for done, (path, duration) in enumerate(zip(paths, found, strict=True), start=1):
+        yield path, duration
+        if progress and (done % _SHOW_EVERY == 0 or done == len(paths)):
+            progress(done, len(paths))
 
 
 def _duration(path: Path) -> float | Problem:

@@ -60,9 +60,7 @@ def split(
     given = given or {}
     held_back = {"test": shares.test, "dev": shares.dev}
     wanted = {
-        name: share
-        for name, share in held_back.items()
-        if share > 0 and name not in given.values()
+        name: share for name, share in held_back.items() if share > 0 and name not in given.values()
     }
     pool = [one for one in utterances if given.get(one.utterance_id) not in ("dev", "test")]
     level, key, notes = _choose_unit(pool, len(wanted) + 1, shares.by_utterance)
@@ -125,7 +123,9 @@ def _choose_unit(
     why = _why_no_speakers(len(speakers), by_utterance, number_of_sets)
     recordings = {one.audio_path for one in pool}
     if number_of_sets <= len(recordings) < len(pool) and not by_utterance:
-        note = f"split by recording ({len(recordings)}): {why}; {_HOLD_BACK}, unless each recording "
+        note = (
+            f"split by recording ({len(recordings)}): {why}; {_HOLD_BACK}, unless each recording "
+        )
         return "recording", _recording, [note + "has a speaker of its own"]
     sentences = len({_sentence(one) for one in pool})
     if sentences < number_of_sets:

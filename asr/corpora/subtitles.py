@@ -130,6 +130,9 @@ def read_cues(path: Path, encoding: str = "utf-8") -> tuple[list[tuple[int, Cue]
     """
     lines = read_lines(path, encoding)
     starts = [number for number, line in enumerate(lines) if _TIMING.match(line)]
+    if not starts:
+        what = "no line 'start --> end': no subtitles"
+        return [], [Problem(Reason.BAD_LINE, str(path), what)]
     cues = []
     problems = []
     for here, following in zip(starts, [*starts[1:], len(lines)], strict=True):
@@ -142,8 +145,6 @@ def read_cues(path: Path, encoding: str = "utf-8") -> tuple[list[tuple[int, Cue]
             continue
         body = _body(lines[here + 1 : following], is_last=following == len(lines))
         cues.append((here + 1, Cue(start_s, end_s, tuple(body))))
-    if not starts:
-        problems.append(Problem(Reason.BAD_LINE, str(path), "no line 'start --> end': no subtitles"))
     return sorted(cues, key=lambda cue: cue[1].start_s), problems
 
 

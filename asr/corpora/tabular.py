@@ -84,7 +84,7 @@ def list_table(
     table = read_table(Path(path), encoding)
     names = find_columns(table, columns or TableColumns())
     base, by_stem = _find_audio(table, names, audio_dir)
-    uses = Counter(str(row.get(names.audio)) for _, row in table.rows)
+    uses = Counter(str(_cell(row, names.audio)).strip() for _, row in table.rows)
     clips, problems = [], list(table.problems)
     for line, row in table.rows:
         clip = _clip(f"{table.path}:{line}", row, names, base, by_stem, uses)
@@ -138,8 +138,12 @@ def _delimited_rows(
     path: Path, lines: Sequence[str]
 ) -> tuple[list[tuple[int, Mapping[str, Any]]], list[Problem]]:
     delimiter = _delimiter(path, lines[0])
-    quoting = csv.QUOTE_NONE if delimiter in "\t|" else csv.QUOTE_MINIMAL
-    reader = csv.reader((f"{line}\n" for line in lines), delimiter=delimiter, quoting=quoting)
+    quoted = delimiter not in "\t|"
+    reader = csv.reader(
+        (f"{line}\n" for line in lines),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+    )
     header: list[str] = []
     rows: list[tuple[int, Mapping[str, Any]]] = []
     problems: list[Problem] = []
@@ -153,7 +157,7 @@ def _delimited_rows(
             what = f"{len(cells)} columns, but the header has {len(header)}"
             problems.append(Problem(Reason.BAD_LINE, f"{path}:{line}", what))
         else:
-            values = map(_unquoted, cells) if quoting == csv.QUOTE_NONE else cells
+            values = cells if quoted else map(_unquoted, cells)
             rows.append((line, dict(zip(header, values, strict=True))))
     return rows, problems
 
@@ -216,7 +220,7 @@ def _find_audio(
 ) -> tuple[Path, Mapping[str, Path]]:
     """The folder of the audio, and its files by stem where the table leaves out the ending."""
     above = table.path.parent
-    some = [str(row.get(names.audio) or "") for _, row in table.rows[:_LOOK_AT]]
+    some = [str(_cell(row, names.audio) or "") for _, row in table.rows[:_LOOK_AT]]
     folders = [audio_dir] if audio_dir else [above / name for name in _AUDIO_FOLDERS]
     for folder in folders:
         if any(name and (folder / name).is_file() for name in some):
@@ -236,7 +240,7 @@ def _clip(
     by_stem: Mapping[str, Path],
     uses: Mapping[str, int],
 ) -> Clip | Problem:
-    audio, text = row.get(names.audio or ""), row.get(names.text or "")
+    audio, text = _cell(row, names.audio), _cell(row, names.text)
     if not isinstance(audio, str) or not audio.strip():
         return Problem(Reason.NO_AUDIO, where, f"column {names.audio} names no audio file")
     if text is not None and not isinstance(text, str):
@@ -247,18 +251,23 @@ def _clip(
     except ValueError as error:
         return Problem(Reason.BAD_LINE, where, str(error))
     stem = _stem(audio)
-    id_value = row.get(names.id or "")
+    id_value = _cell(row, names.id)
     return Clip(
         utterance_id=str(id_value) if id_value else f"{stem}@{offset_s:g}" if offset_s else stem,
         audio_path=by_stem.get(audio, base / audio),
         text=text or "",
         where=where,
-        speaker_id=_name(row.get(names.speaker or "")),
+        speaker_id=_name(_cell(row, names.speaker)),
         offset_s=offset_s,
         end_s=end_s,
-        subset=_subset(row.get(names.subset or "")),
+        subset=_subset(_cell(row, names.subset)),
         extra=_extra(row, names),
     )
+
+
+def _cell(row: Mapping[str, Any], name: str | None) -> Any:
+    """What a row has in the column `name`; None where there is no such column."""
+    return None if name is None else row.get(name)
 
 
 def _stem(audio: str) -> str:
@@ -277,7 +286,7 @@ def _times(row: Mapping[str, Any], names: TableColumns, cut: bool) -> tuple[floa
 
 
 def _seconds(row: Mapping[str, Any], name: str | None) -> float | None:
-    value = row.get(name or "")
+    value = _cell(row, name)
     if value is None or value == "":
         return None
     try:
