@@ -59,11 +59,12 @@ _UNITS = MappingProxyType(
     | {"km": "kilometer", "cm": "centimeter", "mm": "millimeter", "hr": "hour", "hrs": "hour"}
     | {"min": "minute", "°": "degree", "mph": "mile an hour", "ft": "foot"}
 )
-_PLURALS = MappingProxyType({"foot": "feet", "mile an hour": "miles an hour"})
+_PLURALS = MappingProxyType(
+    {"foot": "feet", "mile an hour": "miles an hour", "yen": "yen", "penny": "pence"}
+)
 _CURRENCIES = MappingProxyType(
     {"$": ("dollar", "cent"), "€": ("euro", "cent"), "£": ("pound", "penny"), "¥": ("yen", "")}
 )
-_NO_PLURAL = MappingProxyType({"yen": "yen", "penny": "pence"})
 _DENOMINATORS = MappingProxyType({2: "half", 4: "quarter"})
 _SYMBOLS = MappingProxyType(
     {"&": " and ", "%": " per cent ", "+": " plus ", "@": " at ", "=": " equals ", "°": " degrees "}
@@ -81,8 +82,8 @@ _MONTHS = (
     "(?i:January|February|March|April|June|July|August|September|October|November|December)|May|MAY"
 )
 _NUMERAL = r"(?=[IVXLC]{2}|[VX]\b)(?:C{0,3}(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))(?<=[IVXLC])\b"
-_NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?"
 _WHOLE = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
+_NUMBER = rf"{_WHOLE}(?:\.\d+)?"
 
 
 def _any_of(words: Mapping[str, str]) -> str:
@@ -208,7 +209,7 @@ def _units(unit: str, amount: str) -> str:
     """The unit's singular after "1", else its plural."""
     if amount == "1":
         return unit
-    return (_NO_PLURAL | _PLURALS).get(unit, f"{unit}s")
+    return _PLURALS.get(unit, f"{unit}s")
 
 
 def _measure(say: Callable[[str], str]) -> Replacement:

@@ -54,13 +54,13 @@ def test_tables_called_train_and_test_are_kept_and_dev_is_made(tmp_path: Path) -
     assert sizes["test"] == 5
     assert sizes["train"] + sizes["dev"] == 25
     assert sizes["dev"] > 0
-    assert "the corpus has its own test, train: kept" in prepared.notes
+    assert "kept the corpus's own test" in prepared.notes
 
 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"1.doc": "x", "2.doc": "x", "a.wav": "x"}, r"holds 2 x .doc, 1 x .wav.*asr prepare table FILE"),
+        ({"1.doc": "x", "2.doc": "x", "a.wav": "x"}, r"holds 2 x .doc, 1 x .wav.*asr prepare table"),
         ({}, "it holds no files"),
         ({"1/2/1-2.trans.txt": "1-2-0 A\n"}, "looks like LibriSpeech.*asr prepare librispeech"),
         ({"a.csv": "path,text\na,b\n", "b.csv": "path,text\na,b\n"},

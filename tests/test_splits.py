@@ -111,9 +111,11 @@ def test_the_corpus_s_own_sets_are_kept_and_the_missing_one_made() -> None:
     divided = split(some, Shares(), given)
     assert {one.speaker_id for one in divided.sets["test"]} == {"spk7"}
     assert divided.sets["dev"]
-    assert divided.notes[0] == "the corpus has its own test, train: kept"
+    assert divided.notes[0] == "kept the corpus's own test"
     whole = given | {some[0].utterance_id: "dev"}
-    assert len(split(some, Shares(), whole).sets["dev"]) == 1
+    complete = split(some, Shares(), whole)
+    assert len(complete.sets["dev"]) == 1
+    assert complete.notes == ("kept the corpus's own dev and test",)
 
 
 def test_a_share_of_nothing_makes_no_set() -> None:

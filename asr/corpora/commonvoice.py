@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from asr.corpora.listing import Clip, Listing, is_audio, joined, with_subset
+from asr.corpora.listing import Clip, Listing, is_audio, joined, subfolders, with_subset
 from asr.corpora.tabular import TableColumns, list_table
 from asr.errors import AsrError, UsageError
 
@@ -20,7 +20,8 @@ _KEPT = ("age", "gender", "accents", "accent", "variant", "locale")
 
 def find_commonvoice(folder: Path) -> Path | None:
     """The folder with the tables and clips/: `folder` or the one language in it."""
-    for root in (folder, *_only_subfolder(folder)):
+    inside = subfolders(folder)
+    for root in (folder, *(inside if len(inside) == 1 else ())):
         if (root / "clips").is_dir() and _tables(root):
             return root
     return None
@@ -78,10 +79,3 @@ def _has_columns(path: Path) -> bool:
     with path.open(encoding="utf-8-sig", errors="replace") as lines:
         header = lines.readline(10_000).rstrip("\r\n").split("\t")
     return {"path", "sentence", "client_id"} <= set(header)
-
-
-def _only_subfolder(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    inside = [path for path in folder.iterdir() if path.is_dir() and path.name[:1] != "."]
-    return inside if len(inside) == 1 else []

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asr.corpora.listing import SUBSETS, Clip, Listing, Problem, Reason, joined, with_subset
+from asr.corpora.listing import (
+    SUBSETS, Clip, Listing, Problem, Reason, joined, subfolders, with_subset,
+)
 from asr.errors import AsrError
 from asr.textfiles import TextFileError, read_lines
 
@@ -30,7 +32,7 @@ class _Lines:
 
 def find_data_folders(folder: Path) -> list[Path]:
     """`folder` if it is a data folder, else those right below it (data/train, data/dev, ...)."""
-    candidates = [folder] if _is_data_folder(folder) else sorted(folder.glob("*"))
+    candidates = [folder] if _is_data_folder(folder) else subfolders(folder)
     return [one for one in candidates if _is_data_folder(one)]
 
 

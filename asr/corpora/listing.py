@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from asr.errors import UsageError
@@ -88,12 +88,22 @@ class Listing:
 
 
 def is_audio(name: str) -> bool:
-    """Whether a file's name ends as audio (or a film) does; hidden files are not audio."""
-    return os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES and not name.startswith(".")  # noqa: PTH122
+    """Whether a file's name ends as audio (or a film) does."""
+    return ending(name) in AUDIO_SUFFIXES
 
 
-def walk_files(folder: Path) -> Iterator[PurePosixPath]:
-    """Every visible file below `folder`, relative to it, in order of name, each folder once.
+def ending(path: str) -> str:
+    """The ending of a file's name, in lower case: ".wav"; '' where it has none."""
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122 - a hundred thousand times
+
+
+def without_ending(path: str) -> str:
+    """A path without the ending of the file's name."""
+    return os.path.splitext(path)[0]  # noqa: PTH122 - a hundred thousand times
+
+
+def walk_files(folder: Path) -> Iterator[str]:
+    """Every visible file below `folder`: its path relative to it, in order of name, with "/".
 
     Links are followed, but no folder is entered twice.
     """
@@ -105,8 +115,18 @@ def walk_files(folder: Path) -> Iterator[PurePosixPath]:
             continue
         seen.add((status.st_dev, status.st_ino))
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        here = PurePosixPath(Path(directory).relative_to(folder).as_posix())
-        yield from (here / name for name in sorted(names) if not name.startswith("."))
+        here = Path(directory).relative_to(folder).as_posix()
+        prefix = "" if here == "." else f"{here}/"
+        yield from (prefix + name for name in sorted(names) if not name.startswith("."))
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The visible folders right below `folder`, in order of name; none where it is no folder."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        names = sorted(one.name for one in entries if one.name[0] != "." and one.is_dir())
+    return [folder / name for name in names]
 
 
 def audio_by_stem(folder: Path) -> dict[str, Path]:
@@ -114,8 +134,8 @@ def audio_by_stem(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         return {}
     with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if is_audio(entry.name))
-    return {PurePosixPath(name).stem: folder / name for name in names}
+        names = sorted(one.name for one in entries if one.name[0] != "." and is_audio(one.name))
+    return {without_ending(name): folder / name for name in names}
 
 
 def with_subset(listing: Listing, name: str) -> Listing:

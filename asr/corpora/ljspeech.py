@@ -45,7 +45,7 @@ def list_ljspeech(folder: Path | str, *, encoding: str = "utf-8") -> Listing:
             what = f"{len(cells)} cells, but a line is id|text or id|text|normalised text"
             problems.append(Problem(Reason.BAD_LINE, where, what))
             continue
-        name = Path(cells[0]).stem if is_audio(Path(cells[0]).name) else cells[0]
+        name = Path(cells[0]).stem if is_audio(cells[0]) else cells[0]
         path = by_stem.get(name, audio_folder / f"{name}.wav")
         clips.append(Clip(name, path, cells[-1] or cells[1], where))
     texts = {clip.utterance_id for clip in clips}

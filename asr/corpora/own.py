@@ -3,14 +3,17 @@
 The layouts, in the order in which they are looked for; the first that fits is taken.
 """
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from asr.corpora.commonvoice import find_commonvoice, list_commonvoice
 from asr.corpora.kaldi import find_data_folders, list_kaldi
-from asr.corpora.listing import SUBSETS, Listing, is_audio, joined, walk_files, with_subset
+from asr.corpora.listing import (
+    SUBSETS, Listing, ending, is_audio, joined, walk_files, with_subset, without_ending,
+)
 from asr.corpora.ljspeech import is_ljspeech, list_ljspeech
 from asr.corpora.sidecar import TEXT_SUFFIXES, list_folder
 from asr.corpora.subtitles import list_subtitles, pair_subtitles
@@ -88,8 +91,10 @@ def _ljspeech(folder: Path, encoding: str) -> Guess | None:
 
 def _tables(folder: Path, encoding: str) -> Guess | None:
     """One table of audio and texts, or one for each of train, dev and test."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in TABLE_SUFFIXES)
-    fitting = [path for path in paths if path.is_file() and _names_audio_and_text(path, encoding)]
+    with os.scandir(folder) as entries:
+        names = sorted(one.name for one in entries if ending(one.name) in TABLE_SUFFIXES)
+    paths = [folder / name for name in names if (folder / name).is_file()]
+    fitting = [path for path in paths if _names_audio_and_text(path, encoding)]
     if not fitting:
         return None
     sets = [path for path in fitting if path.stem.lower() in SUBSETS]
@@ -100,9 +105,9 @@ def _tables(folder: Path, encoding: str) -> Guess | None:
     preferred = [path for path in fitting if path.stem.lower() in _PREFERRED_TABLES]
     chosen = preferred or fitting
     if len(chosen) > 1:
-        names = ", ".join(path.name for path in chosen)
+        listed = ", ".join(path.name for path in chosen)
         raise UsageError(
-            f"{folder} has several tables of audio and texts ({names}): choose one with "
+            f"{folder} has several tables of audio and texts ({listed}): choose one with "
             f"asr prepare table {chosen[0]} --split"
         )
     why = f"{chosen[0].name} names audio and texts"
@@ -117,12 +122,12 @@ def _names_audio_and_text(path: Path, encoding: str) -> bool:
     return True
 
 
-def _beside(folder: Path, files: Sequence[PurePosixPath], encoding: str) -> Guess | None:
+def _beside(folder: Path, files: Sequence[str], encoding: str) -> Guess | None:
     """Texts or subtitles beside the audio: whichever more recordings have."""
-    texts = {path.with_suffix("") for path in files if path.suffix.lower() in TEXT_SUFFIXES}
-    recordings = [path for path in files if is_audio(path.name)]
-    transcripts = sum(path.name.endswith(_LIBRISPEECH) for path in files)
-    with_text = sum(path.with_suffix("") in texts for path in recordings)
+    texts = {without_ending(path) for path in files if ending(path) in TEXT_SUFFIXES}
+    recordings = [path for path in files if is_audio(path)]
+    transcripts = sum(path.endswith(_LIBRISPEECH) for path in files)
+    with_text = sum(without_ending(path) in texts for path in recordings)
     with_subtitles = len(pair_subtitles(folder, files)[0])
     if transcripts and not with_text:
         raise AsrError(
@@ -138,9 +143,9 @@ def _beside(folder: Path, files: Sequence[PurePosixPath], encoding: str) -> Gues
     return None
 
 
-def _nothing_found(folder: Path, files: Iterable[PurePosixPath]) -> str:
-    endings = Counter(path.suffix.lower() or "no ending" for path in files)
-    there = ", ".join(f"{number} x {ending}" for ending, number in endings.most_common(6))
+def _nothing_found(folder: Path, files: Iterable[str]) -> str:
+    endings = Counter(ending(path) or "no ending" for path in files)
+    there = ", ".join(f"{number} x {one}" for one, number in endings.most_common(6))
     return (
         f"no recordings with texts found in {folder} (it holds {there or 'no files'}). Known are: "
         "a Kaldi data folder (wav.scp, text), Common Voice (train.tsv, clips/), LJSpeech "

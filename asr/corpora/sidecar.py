@@ -7,19 +7,22 @@ them apart is taken for the speaker; folders called train, dev and test are sets
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from asr.corpora.listing import SUBSETS, Clip, Listing, Problem, Reason, is_audio, walk_files
+from asr.corpora.listing import (
+    SUBSETS, Clip, Listing, Problem, Reason, ending, is_audio, walk_files, without_ending,
+)
 from asr.errors import AsrError
 from asr.textfiles import TextFileError, read_lines
 
 TEXT_SUFFIXES = (".txt", ".lab")
+_ABOUT = ("readme", "license", "licence", "copying")
 _HTK_LINE = re.compile(r"\d+\s+\d+\s+\S")  # times in 100 ns and a label, mostly a phone
 
 
 def list_folder(
     folder: Path | str,
-    files: Iterable[PurePosixPath] | None = None,
+    files: Iterable[str] | None = None,
     *,
     encoding: str = "utf-8",
 ) -> Listing:
@@ -36,16 +39,17 @@ def list_folder(
         raise AsrError(f"no folder {folder}")
     audio, texts, problems = _by_stem(folder, walk_files(folder) if files is None else files)
     clips = []
-    for stem, path in audio.items():
+    for stem, name in audio.items():
         if stem not in texts:
             what = f"no {' or '.join(TEXT_SUFFIXES)} beside it"
-            problems.append(Problem(Reason.NO_TEXT, str(folder / path), what))
+            problems.append(Problem(Reason.NO_TEXT, str(folder / name), what))
             continue
-        text = _read_text(folder / texts[stem], encoding)
+        path = folder / texts[stem]
+        text = _read_text(path, encoding)
         if isinstance(text, Problem):
             problems.append(text)
         else:
-            clips.append(Clip(str(stem), folder / path, text, str(folder / texts[stem])))
+            clips.append(Clip(stem, folder / name, text, str(path)))
     problems += _texts_alone(folder, audio, texts)
     clips, notes = with_folders(clips)
     return Listing("folder of audio with a text beside each", tuple(clips), tuple(problems), notes)
@@ -53,12 +57,12 @@ def list_folder(
 
 def with_folders(clips: Sequence[Clip]) -> tuple[list[Clip], tuple[str, ...]]:
     """The clips with the sets and speakers that their folders name (by their ids), and notes."""
-    parts = [PurePosixPath(clip.utterance_id).parts[:-1] for clip in clips]
+    parts = [clip.utterance_id.split("/")[:-1] for clip in clips]
     subsets: list[str | None] = [None] * len(clips)
     if parts and all(some and some[0].lower() in SUBSETS for some in parts):
         subsets = [SUBSETS[some[0].lower()] for some in parts]
         parts = [some[1:] for some in parts]
-    while parts and all(some and some[0] == (parts[0] or ("",))[0] for some in parts):
+    while parts and all(some and some[0] == parts[0][0] for some in parts):
         parts = [some[1:] for some in parts]
     speakers = {some[0] for some in parts if some}
     known = len(speakers) > 1 and all(parts)
@@ -75,43 +79,38 @@ def with_folders(clips: Sequence[Clip]) -> tuple[list[Clip], tuple[str, ...]]:
 
 
 def _by_stem(
-    folder: Path, files: Iterable[PurePosixPath]
-) -> tuple[dict[PurePosixPath, PurePosixPath], dict[PurePosixPath, PurePosixPath], list[Problem]]:
-    """Audio and text files by their paths without the ending; the first of two is taken."""
-    audio: dict[PurePosixPath, PurePosixPath] = {}
-    texts: dict[PurePosixPath, PurePosixPath] = {}
+    folder: Path, files: Iterable[str]
+) -> tuple[dict[str, str], dict[str, str], list[Problem]]:
+    """Audio and text files by their paths without the ending; of two texts the .txt is taken."""
+    audio: dict[str, str] = {}
+    texts: dict[str, str] = {}
     problems = []
     for path in files:
-        stem = path.with_suffix("")
-        if is_audio(path.name):
-            chosen = audio
-        elif path.suffix.lower() in TEXT_SUFFIXES:
-            chosen = texts
-        else:
+        stem, kind = without_ending(path), ending(path)
+        if kind not in TEXT_SUFFIXES and not is_audio(path):
             continue
-        if chosen is texts and stem in texts and path.suffix.lower() == TEXT_SUFFIXES[0]:
-            chosen[stem], path = path, chosen[stem]
-        if stem in chosen and chosen[stem] != path:
-            what = f"{chosen[stem].name} is taken instead"
-            problems.append(Problem(Reason.ID_TWICE, str(folder / path), what))
+        chosen = texts if kind in TEXT_SUFFIXES else audio
+        if stem not in chosen:
+            chosen[stem] = path
             continue
-        chosen[stem] = path
+        taken, other = chosen[stem], path
+        if kind == TEXT_SUFFIXES[0]:
+            taken, other = other, taken
+        chosen[stem] = taken
+        problems.append(Problem(Reason.ID_TWICE, str(folder / other), f"{taken} is taken instead"))
     return audio, texts, problems
 
 
 def _texts_alone(
-    folder: Path,
-    audio: Mapping[PurePosixPath, PurePosixPath],
-    texts: Mapping[PurePosixPath, PurePosixPath],
+    folder: Path, audio: Mapping[str, str], texts: Mapping[str, str]
 ) -> list[Problem]:
     """Transcripts without audio; a .txt that is about the corpus (README.txt) is none."""
-    spoken = {path.parent for path in audio.values()}
+    spoken = {stem.rpartition("/")[0] for stem in audio}
+    alone = [stem.rpartition("/") for stem in texts if stem not in audio]
     return [
-        Problem(Reason.NO_AUDIO, str(folder / path), "no audio beside it")
-        for stem, path in texts.items()
-        if stem not in audio
-        and path.parent in spoken
-        and path.stem.lower() not in ("readme", "license", "licence", "copying")
+        Problem(Reason.NO_AUDIO, str(folder / texts[above + slash + name]), "no audio beside it")
+        for above, slash, name in alone
+        if above in spoken and name.lower() not in _ABOUT
     ]
 
 

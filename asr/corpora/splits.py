@@ -13,7 +13,7 @@ from asr.errors import AsrError, UsageError
 from asr.manifest import Utterance
 from asr.text import normalize
 
-_HOLD_BACK = "the word error rate will flatter, as voices in test are also in train"
+_FLATTERS = "the word error rate will flatter, as voices in test are also in train"
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,9 @@ def split(
         stays = given.get(one.utterance_id)
         chosen[stays if stays in ("dev", "test") else set_of[key(one)]].append(one)
     sets = {name: tuple(some) for name, some in chosen.items() if some}
-    kept = sorted(set(given.values()) & set(sets))
+    kept = sorted({"dev", "test"} & set(given.values()))
     if kept:
-        notes = [f"the corpus has its own {', '.join(kept)}: kept", *notes] if wanted else [
-            "the corpus has its own train, dev and test: kept"
-        ]  # fmt: skip
+        notes = [f"kept the corpus's own {' and '.join(kept)}", *notes]
     return Split(sets, (*notes, *more_notes))
 
 
@@ -123,9 +121,7 @@ def _choose_unit(
     why = _why_no_speakers(len(speakers), by_utterance, number_of_sets)
     recordings = {one.audio_path for one in pool}
     if number_of_sets <= len(recordings) < len(pool) and not by_utterance:
-        note = (
-            f"split by recording ({len(recordings)}): {why}; {_HOLD_BACK}, unless each recording "
-        )
+        note = f"split by recording ({len(recordings)}): {why}; {_FLATTERS}, unless each recording "
         return "recording", _recording, [note + "has a speaker of its own"]
     sentences = len({_sentence(one) for one in pool})
     if sentences < number_of_sets:
@@ -134,7 +130,7 @@ def _choose_unit(
             "back less with --dev 0 or --test 0"
         )
     note = f"split by utterance, the same sentence always in one set ({sentences} sentences): {why}"
-    return "sentence", _sentence, [f"{note}; {_HOLD_BACK}"]
+    return "sentence", _sentence, [f"{note}; {_FLATTERS}"]
 
 
 def _about_speakers(pool: Sequence[Utterance], number: int) -> str:

@@ -9,9 +9,11 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from asr.corpora.listing import Clip, Listing, Problem, Reason, is_audio, walk_files
+from asr.corpora.listing import (
+    Clip, Listing, Problem, Reason, ending, is_audio, walk_files, without_ending,
+)
 from asr.corpora.sidecar import with_folders
 from asr.errors import AsrError
 from asr.subtitles import Cue
@@ -43,7 +45,7 @@ class _Speech:
 
 def list_subtitles(
     folder: Path | str,
-    files: Iterable[PurePosixPath] | None = None,
+    files: Iterable[str] | None = None,
     *,
     encoding: str = "utf-8",
 ) -> Listing:
@@ -70,26 +72,24 @@ def list_subtitles(
     return Listing(layout, tuple(told), tuple(problems), (*notes, note))
 
 
-def pair_subtitles(
-    folder: Path, files: Iterable[PurePosixPath]
-) -> tuple[dict[PurePosixPath, PurePosixPath], list[Problem]]:
+def pair_subtitles(folder: Path, files: Iterable[str]) -> tuple[dict[str, str], list[Problem]]:
     """Recordings with the subtitle file of each; one named exactly like the recording comes first."""
-    audio: dict[str, PurePosixPath] = {}
-    subtitles: list[PurePosixPath] = []
+    audio: dict[str, str] = {}
+    subtitles: list[str] = []
     for path in files:
-        if is_audio(path.name):
-            audio.setdefault(str(path.with_suffix("")), path)
-        elif path.suffix.lower() in SUBTITLE_SUFFIXES:
+        if is_audio(path):
+            audio.setdefault(without_ending(path), path)
+        elif ending(path) in SUBTITLE_SUFFIXES:
             subtitles.append(path)
-    pairs: dict[PurePosixPath, PurePosixPath] = {}
+    pairs: dict[str, str] = {}
     problems = []
-    for path in sorted(subtitles, key=lambda path: (len(path.name.split(".")), path)):
-        stem = str(path.with_suffix(""))
+    for path in sorted(subtitles, key=lambda path: (path.count("."), path)):
+        stem = without_ending(path)
         recording = audio.get(stem) or audio.get(_LANGUAGE.sub("", stem))
         if recording is None:
             problems.append(Problem(Reason.NO_AUDIO, str(folder / path), "no recording beside it"))
         elif recording in pairs:
-            what = f"{pairs[recording].name} is taken instead"
+            what = f"{pairs[recording]} is taken instead"
             problems.append(Problem(Reason.ID_TWICE, str(folder / path), what))
         else:
             pairs[recording] = path
@@ -97,7 +97,7 @@ def pair_subtitles(
 
 
 def _clips(
-    folder: Path, audio: PurePosixPath, subtitles: PurePosixPath, encoding: str
+    folder: Path, audio: str, subtitles: str, encoding: str
 ) -> tuple[list[Clip], list[Problem]]:
     path = folder / subtitles
     try:
@@ -106,7 +106,7 @@ def _clips(
         return [], [Problem(Reason.BAD_LINE, str(path), str(error))]
     speech = [one for line, cue in cues if (one := _speech(line, cue)).text]
     voices = all(one.voice for one in speech)
-    stem = str(audio.with_suffix(""))
+    stem = without_ending(audio)
     clips = [
         Clip(
             utterance_id=f"{stem}@{one.start_s:.3f}",

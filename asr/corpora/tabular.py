@@ -10,10 +10,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from asr.corpora.listing import SUBSETS, Clip, Listing, Problem, Reason, audio_by_stem, is_audio
+from asr.corpora.listing import (
+    SUBSETS, Clip, Listing, Problem, Reason, audio_by_stem, is_audio, without_ending,
+)
 from asr.errors import UsageError
 from asr.textfiles import TextFileError, read_lines
 from asr.textrows import DURATION_KEYS, ID_KEYS, PATH_KEYS, SPEAKER_KEYS, TEXT_KEYS
@@ -271,8 +273,8 @@ def _cell(row: Mapping[str, Any], name: str | None) -> Any:
 
 
 def _stem(audio: str) -> str:
-    path = PurePosixPath(audio)
-    return (path.with_suffix("") if is_audio(path.name) else path).as_posix()
+    """The path of an audio file as an utterance's id."""
+    return (without_ending(audio) if is_audio(audio) else audio).removeprefix("./")
 
 
 def _times(row: Mapping[str, Any], names: TableColumns, cut: bool) -> tuple[float, float | None]:
