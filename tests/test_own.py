@@ -57,6 +57,17 @@ def test_tables_called_train_and_test_are_kept_and_dev_is_made(tmp_path: Path) -
     assert "kept the corpus's own test" in prepared.notes
 
 
+def test_a_set_of_the_corpus_whose_audio_is_gone_is_made_anew(tmp_path: Path) -> None:
+    rows = [f"{number}.wav,text {number},train\n" for number in range(20)]
+    for number in range(20):
+        write_audio(tmp_path / f"{number}.wav", 0.1)
+    lost = "gone.wav,lost,test\n"
+    write_texts(tmp_path, {"all.csv": "path,text,split\n" + "".join(rows) + lost})
+    prepared = prepare_listing(guess(tmp_path).listing, tmp_path / "out", shares=Shares())
+    assert {one.name for one in prepared.sets} == {"train", "dev", "test"}
+    assert [str(problem.reason) for problem in prepared.problems] == ["no audio for a transcript"]
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [

@@ -1,6 +1,7 @@
 """`asr prepare own` and the layouts it knows, each by itself."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,15 @@ if TYPE_CHECKING:
 
 _MAX_PROBLEMS_SHOWN = 10
 _MAX_RARE_SHOWN = 20
+
+_FOLDER_LAYOUTS = {
+    "ljspeech": "LJSpeech: metadata.csv (id|text|text) beside wavs/.\n\n"
+    "Example: asr prepare ljspeech LJSpeech-1.1 --split -o data/ljspeech",
+    "folder": "A folder of audio with a .txt or .lab of the same name beside each file.\n\n"
+    "Example: asr prepare folder recordings --split -o data/folder",
+    "subtitles": "Long recordings with .srt or .vtt subtitles beside them, cut into utterances.\n\n"
+    "Example: asr prepare subtitles talks --split -o data/subtitles",
+}
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that holds the corpus.")]
 Out = Annotated[
@@ -40,11 +50,10 @@ def register(group: typer.Typer) -> None:
     """Add the layouts to `asr prepare`."""
     group.command("own")(own)
     group.command("commonvoice")(commonvoice)
-    group.command("ljspeech")(ljspeech)
     group.command("kaldi")(kaldi)
     group.command("table")(table)
-    group.command("folder")(folder)
-    group.command("subtitles")(subtitles)
+    for name, text in _FOLDER_LAYOUTS.items():
+        group.command(name, help=text)(_folder_command(name))
 
 
 def own(
@@ -89,28 +98,6 @@ def commonvoice(
 
     listing = list_commonvoice(folder, subset or ())
     return _prepare(listing, out, "commonvoice", _shares(split, dev, test, seed))
-
-
-def ljspeech(
-    folder: Folder,
-    out: Out = None,
-    split: Split = False,
-    dev: Dev = 0.1,
-    test: Test = 0.1,
-    seed: Seed = 0,
-    by_utterance: ByUtterance = False,
-    speaker_pattern: SpeakerPattern = None,
-    encoding: Encoding = "utf-8",
-) -> int:
-    """LJSpeech: metadata.csv (id|text|text) beside wavs/.
-
-    Example: asr prepare ljspeech LJSpeech-1.1 --split -o data/ljspeech
-    """
-    from asr.corpora.ljspeech import list_ljspeech
-
-    listing = list_ljspeech(folder, encoding=encoding)
-    shares = _shares(split, dev, test, seed, by_utterance)
-    return _prepare(listing, out, "ljspeech", shares, speaker_pattern)
 
 
 def kaldi(
@@ -177,48 +164,30 @@ def table(
     return _prepare(listing, out, "table", shares, speaker_pattern)
 
 
-def folder(
-    folder: Folder,
-    out: Out = None,
-    split: Split = False,
-    dev: Dev = 0.1,
-    test: Test = 0.1,
-    seed: Seed = 0,
-    by_utterance: ByUtterance = False,
-    speaker_pattern: SpeakerPattern = None,
-    encoding: Encoding = "utf-8",
-) -> int:
-    """A folder of audio with a .txt or .lab of the same name beside each file.
+def _folder_command(name: str) -> Callable[..., int]:
+    """The command of a layout that is known by its folder alone."""
 
-    Example: asr prepare folder recordings --split -o data/folder
-    """
-    from asr.corpora.sidecar import list_folder
+    def command(
+        folder: Folder,
+        out: Out = None,
+        split: Split = False,
+        dev: Dev = 0.1,
+        test: Test = 0.1,
+        seed: Seed = 0,
+        by_utterance: ByUtterance = False,
+        speaker_pattern: SpeakerPattern = None,
+        encoding: Encoding = "utf-8",
+    ) -> int:
+        from asr.corpora.ljspeech import list_ljspeech
+        from asr.corpora.sidecar import list_folder
+        from asr.corpora.subtitles import list_subtitles
 
-    listing = list_folder(folder, encoding=encoding)
-    shares = _shares(split, dev, test, seed, by_utterance)
-    return _prepare(listing, out, "folder", shares, speaker_pattern)
+        listers = {"ljspeech": list_ljspeech, "folder": list_folder, "subtitles": list_subtitles}
+        listing = listers[name](folder, encoding=encoding)
+        shares = _shares(split, dev, test, seed, by_utterance)
+        return _prepare(listing, out, name, shares, speaker_pattern)
 
-
-def subtitles(
-    folder: Folder,
-    out: Out = None,
-    split: Split = False,
-    dev: Dev = 0.1,
-    test: Test = 0.1,
-    seed: Seed = 0,
-    by_utterance: ByUtterance = False,
-    speaker_pattern: SpeakerPattern = None,
-    encoding: Encoding = "utf-8",
-) -> int:
-    """Long recordings with .srt or .vtt subtitles beside them, cut into utterances.
-
-    Example: asr prepare subtitles talks --split -o data/subtitles
-    """
-    from asr.corpora.subtitles import list_subtitles
-
-    listing = list_subtitles(folder, encoding=encoding)
-    shares = _shares(split, dev, test, seed, by_utterance)
-    return _prepare(listing, out, "subtitles", shares, speaker_pattern)
+    return command
 
 
 def _shares(

@@ -21,7 +21,7 @@ _KEPT = ("age", "gender", "accents", "accent", "variant", "locale")
 def find_commonvoice(folder: Path) -> Path | None:
     """The folder with the tables and clips/: `folder` or the one language in it."""
     inside = subfolders(folder)
-    for root in (folder, *(inside if len(inside) == 1 else ())):
+    for root in [folder, *inside] if len(inside) == 1 else [folder]:
         if (root / "clips").is_dir() and _tables(root):
             return root
     return None

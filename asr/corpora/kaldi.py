@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asr.corpora.listing import (
-    SUBSETS, Clip, Listing, Problem, Reason, joined, subfolders, with_subset,
+    SUBSETS,
+    Clip,
+    Listing,
+    Problem,
+    Reason,
+    joined,
+    subfolders,
+    with_subset,
 )
 from asr.errors import AsrError
 from asr.textfiles import TextFileError, read_lines

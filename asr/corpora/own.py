@@ -12,7 +12,14 @@ from pathlib import Path
 from asr.corpora.commonvoice import find_commonvoice, list_commonvoice
 from asr.corpora.kaldi import find_data_folders, list_kaldi
 from asr.corpora.listing import (
-    SUBSETS, Listing, ending, is_audio, joined, walk_files, with_subset, without_ending,
+    SUBSETS,
+    Listing,
+    ending,
+    is_audio,
+    joined,
+    walk_files,
+    with_subset,
+    without_ending,
 )
 from asr.corpora.ljspeech import is_ljspeech, list_ljspeech
 from asr.corpora.sidecar import TEXT_SUFFIXES, list_folder

@@ -35,7 +35,7 @@ class Prepared:
     """What came of a corpus.
 
     Attributes:
-        sets: in the order train, dev, test, others.
+        sets: the manifests, train before dev before test where the corpus was split.
         problems: what was left out; `problems_path` has them all, where there are any.
         notes: what was assumed, and how the sets came about.
         characters: how often each character stands in the texts as they are.
@@ -80,7 +80,12 @@ def prepare_listing(
     problems_path = write_problems(out / PROBLEMS_FILE, problems)
     if not utterances:
         raise AsrError(_nothing_left(listing, problems, problems_path))
-    given = {clip.utterance_id: clip.subset for clip in clips if clip.subset}
+    subsets = {clip.utterance_id: clip.subset for clip in clips if clip.subset}
+    given = {
+        one.utterance_id: subsets[one.utterance_id]
+        for one in utterances
+        if one.utterance_id in subsets
+    }
     notes = listing.notes
     sets: Mapping[str, Sequence[Utterance]]
     if shares is None:

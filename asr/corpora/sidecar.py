@@ -10,7 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from asr.corpora.listing import (
-    SUBSETS, Clip, Listing, Problem, Reason, ending, is_audio, walk_files, without_ending,
+    SUBSETS,
+    Clip,
+    Listing,
+    Problem,
+    Reason,
+    ending,
+    is_audio,
+    walk_files,
+    without_ending,
 )
 from asr.errors import AsrError
 from asr.textfiles import TextFileError, read_lines
@@ -101,9 +109,7 @@ def _by_stem(
     return audio, texts, problems
 
 
-def _texts_alone(
-    folder: Path, audio: Mapping[str, str], texts: Mapping[str, str]
-) -> list[Problem]:
+def _texts_alone(folder: Path, audio: Mapping[str, str], texts: Mapping[str, str]) -> list[Problem]:
     """Transcripts without audio; a .txt that is about the corpus (README.txt) is none."""
     spoken = {stem.rpartition("/")[0] for stem in audio}
     alone = [stem.rpartition("/") for stem in texts if stem not in audio]

@@ -12,7 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asr.corpora.listing import (
-    Clip, Listing, Problem, Reason, ending, is_audio, walk_files, without_ending,
+    Clip,
+    Listing,
+    Problem,
+    Reason,
+    ending,
+    is_audio,
+    walk_files,
+    without_ending,
 )
 from asr.corpora.sidecar import with_folders
 from asr.errors import AsrError

@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from asr.corpora.listing import (
-    SUBSETS, Clip, Listing, Problem, Reason, audio_by_stem, is_audio, without_ending,
+    SUBSETS,
+    Clip,
+    Listing,
+    Problem,
+    Reason,
+    audio_by_stem,
+    is_audio,
+    without_ending,
 )
 from asr.errors import UsageError
 from asr.textfiles import TextFileError, read_lines
