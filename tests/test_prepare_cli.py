@@ -105,6 +105,7 @@ def test_every_layout_has_a_command(here: Path) -> None:
     [
         ("own nowhere", 3, "no folder nowhere"),
         ("own recordings --dev 0.7 --test 0.7", 2, "dev and test are shares"),
+        ("own recordings -o recordings/../recordings", 2, "choose another, such as data/own"),
         ("own recordings --speaker-pattern (", 2, "is no regular expression"),
         ("table calls.csv", 3, "cannot read calls.csv"),
         ("kaldi recordings", 3, "no Kaldi data folder"),

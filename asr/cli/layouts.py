@@ -72,7 +72,13 @@ def own(
     Example: asr prepare own recordings -o data/own
     """
     from asr.corpora.own import guess
+    from asr.errors import UsageError
 
+    if out is not None and out.resolve() == folder.resolve():
+        raise UsageError(
+            f"-o {out} is the folder of the recordings: the manifests would be taken for part of the "
+            "corpus the next time; choose another, such as data/own"
+        )
     shares = _shares(True, dev, test, seed, by_utterance)
     guessed = guess(folder, encoding=encoding)
     typer.echo(f"taken for: {guessed.layout}, because {guessed.why}")
