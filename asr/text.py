@@ -1,30 +1,33 @@
 """Text normalisation: the same for training targets, language-model text and scoring.
 
 Every normaliser has a name with a version; the name is stored in bundles and reports, so that two
-word error rates are only compared when they count the same words.
+word error rates are only compared when they count the same words. A named version never changes.
 
-`asr-en-1` writes English the way LibriSpeech does: words of a-z and apostrophes, in lower case,
-with numbers spelt out. It never turns words into digits.
+| name | for | keeps | numbers | abbreviations |
+|---|---|---|---|---|
+| `asr-en-2` | English as LibriSpeech writes it | a-z, inner apostrophes | in words | in words |
+| `asr-en-2-digits` | the same, digits kept | a-z 0-9, inner apostrophes | 10,000 -> 10000 | in words |
+| `asr-en-1` | English, the first version | a-z, inner apostrophes | in words, one by one | stay |
+| `asr-any-1` | any other language | letters, marks, digits of all scripts | stay | stay |
+| `none` | texts that are normalised already | everything but double spaces | stay | stay |
+
+The rules that hold for each: normalising twice is normalising once; words never become digits; and
+a transcript of LibriSpeech comes out as it was, in lower case.
 """
 
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 
+from asr.english import normalize_english
 from asr.errors import UsageError
+from asr.numbers import LARGEST_NUMBER, spell_digits, spell_number
 
 Normalizer = Callable[[str], str]
 DEFAULT_NORMALIZER = "asr-en-1"
 
-_ONES = (
-    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
-    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen"),
-    *("eighteen", "nineteen"),
-)
-_TENS = "- - twenty thirty forty fifty sixty seventy eighty ninety".split()  # noqa: SIM905
-_SCALES = ((10**9, "billion"), (10**6, "million"), (10**3, "thousand"), (100, "hundred"))
-_LARGEST_NUMBER = 10**12 - 1
 _SYMBOLS = MappingProxyType({"&": " and ", "%": " percent ", "+": " plus ", "@": " at "})
 _APOSTROPHES = re.compile("[\u2018\u2019\u02bc\u0060\u00b4]")
 _NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
@@ -33,8 +36,8 @@ _NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 def normalize(text: str, name: str = DEFAULT_NORMALIZER) -> str:
     """Normalise `text` with the normaliser called `name`.
 
-    >>> normalize("Mr. O’Neil paid 21 francs -- that's all!")
-    "mr o'neil paid twenty one francs that's all"
+    >>> normalize("Mr. O’Neil paid 21 francs -- that's all!", "asr-en-2")
+    "mister o'neil paid twenty one francs that's all"
     """
     return get_normalizer(name)(text)
 
@@ -48,30 +51,14 @@ def get_normalizer(name: str) -> Normalizer:
         raise UsageError(f"no text normaliser is called {name!r}; there are: {known}") from None
 
 
-def spell_number(number: int) -> str:
-    """An integer from 0 to 999,999,999,999 in words, without "and" or hyphens.
-
-    >>> spell_number(1905)
-    'one thousand nine hundred five'
-    """
-    if number < 20:
-        return _ONES[number]
-    if number < 100:
-        tens, ones = divmod(number, 10)
-        return _TENS[tens] + (f" {_ONES[ones]}" if ones else "")
-    scale, word = next((scale, word) for scale, word in _SCALES if number >= scale)
-    count, rest = divmod(number, scale)
-    return f"{spell_number(count)} {word}" + (f" {spell_number(rest)}" if rest else "")
-
-
 def _spell_match(match: re.Match[str]) -> str:
     whole, _, decimals = match[0].replace(",", "").partition(".")
-    if int(whole) > _LARGEST_NUMBER or (len(whole) > 1 and whole[0] == "0"):
-        words = " ".join(_ONES[int(digit)] for digit in whole)
+    if int(whole) > LARGEST_NUMBER or (len(whole) > 1 and whole[0] == "0"):
+        words = spell_digits(whole)
     else:
         words = spell_number(int(whole))
     if decimals:
-        words += " point " + " ".join(_ONES[int(digit)] for digit in decimals)
+        words += f" point {spell_digits(decimals)}"
     return f" {words} "
 
 
@@ -96,5 +83,11 @@ def _collapse_spaces(text: str) -> str:
 
 
 NORMALIZERS: Mapping[str, Normalizer] = MappingProxyType(
-    {"asr-en-1": _english, "asr-any-1": _any_script, "none": _collapse_spaces}
+    {
+        "asr-en-1": _english,
+        "asr-en-2": normalize_english,
+        "asr-en-2-digits": partial(normalize_english, keep_digits=True),
+        "asr-any-1": _any_script,
+        "none": _collapse_spaces,
+    }
 )

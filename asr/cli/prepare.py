@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asr.cli import layouts
+
 if TYPE_CHECKING:
     from asr.corpora.librispeech import PreparedSubset
 
@@ -17,6 +19,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Turn a corpus into manifests.", no_args_is_help=True)
     group.command("librispeech")(librispeech)
     group.command("synthetic")(synthetic)
+    layouts.register(group)
     app.add_typer(group, name="prepare")
 
 

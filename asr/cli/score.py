@@ -30,7 +30,10 @@ def score(
     hypothesis: Annotated[Path, typer.Argument(help="What was recognised.")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for the report.")] = None,
     normalizer: Annotated[
-        str, typer.Option(help="asr-en-1, asr-any-1, none, or whisper-en (extra).")
+        str,
+        typer.Option(
+            help="asr-en-1, asr-en-2, asr-en-2-digits, asr-any-1, none, or whisper-en (extra)."
+        ),
     ] = "asr-en-1",
     substitutions: Annotated[
         Path | None, typer.Option(help="File of rules `colour => color`, for both sides.")
