@@ -188,12 +188,11 @@ def inspect_clip(utterance: Utterance) -> ClipFacts:
     digest = hashlib.blake2b(digest_size=16)
     loudest, num_clipped, num_samples = 0.0, 0, 0
     try:
-        rate = probe(utterance.audio_path).sample_rate
+        info = probe(utterance.audio_path)
+        rate, offset_s = info.sample_rate, utterance.offset_s
+        duration_s = _clip_duration(utterance, info)
         with AudioStream(
-            utterance.audio_path,
-            rate,
-            offset_s=utterance.offset_s,
-            duration_s=utterance.duration_s or None,
+            utterance.audio_path, rate, offset_s=offset_s, duration_s=duration_s
         ) as stream:
             for block in stream:
                 digest.update(block)
@@ -206,6 +205,13 @@ def inspect_clip(utterance: Utterance) -> ClipFacts:
     level_db = 10 * float(np.log10(loudest)) if loudest > 0 else -np.inf
     issue = (Reason.DAMAGED_AUDIO, "; ".join(notes)) if notes else None
     return ClipFacts(digest.digest(), level_db, num_clipped / num_samples, issue)
+
+
+def _clip_duration(utterance: Utterance, info: AudioInfo) -> float | None:
+    """As in the manifest, but no more than the header promises: that fault is one of the header."""
+    if not utterance.duration_s or not info.duration_s:
+        return utterance.duration_s or None
+    return min(utterance.duration_s, max(0.0, info.duration_s - utterance.offset_s))
 
 
 def _loudest_frame(block: NDArray[np.float32], frame: int) -> float:

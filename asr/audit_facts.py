@@ -204,7 +204,7 @@ class Audit:
         model_name: whose frames and alphabet those are; None: the default model's frames.
         sample_rate: what the model hears, Hz.
         headers_checked, content_checked: whether files were opened, and decoded.
-        findings: by manifest, then in the order of `Reason`, then as in the manifest.
+        findings: by manifest, then in the order of `Reason`, then as they were found.
     """
 
     manifests: tuple[ManifestAudit, ...]
@@ -236,7 +236,7 @@ def distribution(values: NDArray[np.float64]) -> Distribution | None:
     low, first, median, third, high = np.quantile(values, (0, 0.25, 0.5, 0.75, 1)).tolist()
     top = min(high, third + 8 * max(third - first, 0.02 * abs(median)))
     edges = _edges(low, top)
-    counts, _ = np.histogram(values, edges)
+    counts, _ = np.histogram(np.maximum(values, edges[0]), edges)
     beyond = int((values > edges[-1]).sum())
     return Distribution(tuple(edges), tuple(counts.tolist()), beyond, low, median, high)
 
@@ -256,14 +256,14 @@ def density(
 
 
 def _edges(low: float, high: float) -> list[float]:
-    """At most about `_BINS` bins of round width that cover [low, high].
+    """At most about `_BINS` bins of round width that cover [low, high], but for rounding.
 
     >>> _edges(0.0, 10.0)[:3]
     [0.0, 0.5, 1.0]
     """
-    least = max((high - low) / _BINS, abs(high) * 1e-6, 1e-6)
+    least = max((high - low) / _BINS, abs(high) / 200, 1e-6)
     power = 10.0 ** math.floor(math.log10(least))
     width = next(power * nice for nice in _NICE if power * nice >= least * 0.999)
-    start = math.floor(low / width)
+    start = math.floor(low / width + 1e-9)
     number = max(1, math.ceil(high / width + 1e-9) - start)
     return [round((start + index) * width, 9) for index in range(number + 1)]

@@ -31,7 +31,7 @@ _MAX_JSON_EXAMPLES = 20
 
 def brief_audit(manifests: Sequence[Path | str]) -> str:
     """A few lines on manifests just prepared: sizes, overlaps, counts of findings; opens no audio."""
-    result = audit(manifests, AuditOptions(headers=False))
+    result = audit(list(dict.fromkeys(manifests)), AuditOptions(headers=False))
     counts = result.counts()
     lines = [f"audit ({basis(result)}):"]
     for one in result.manifests:

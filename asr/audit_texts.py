@@ -116,7 +116,7 @@ def text_findings(
     tokenizer: CharTokenizer,
     config: ModelConfig,
 ) -> Iterator[Finding]:
-    """Empty texts, unknown characters, infeasible utterances, outliers in the rate of speech."""
+    """Empty texts, unknown characters, infeasible utterances; rates of speech, furthest out first."""
     lost = {one.character for one in unknown if one.lost}
     missing = {one.character for one in unknown if not one.lost}
     for utterance, text, duration_s in zip(
@@ -180,11 +180,11 @@ def _rate_findings(
     manifest: str, utterances: Sequence[Utterance], rates: NDArray[np.float64]
 ) -> Iterator[Finding]:
     scores = rate_z(rates)
-    outliers = np.flatnonzero(np.abs(scores) > _MAX_Z)
-    if not len(outliers):
+    outliers = np.flatnonzero(np.abs(scores) > _MAX_Z).tolist()
+    if not outliers:
         return
     median = float(np.nanmedian(rates))
-    for index in outliers.tolist():
+    for index in sorted(outliers, key=lambda index: -abs(scores[index])):
         detail = (
             f"{rates[index]:.1f} characters/s, the median is {median:.1f} (z {scores[index]:+.1f})"
         )

@@ -48,13 +48,14 @@ def density_plot(shown: Density, title: str, frame_s: float, marks: Sequence[Mar
 
     The dashed line is one character an encoder frame of `frame_s` seconds: above it CTC has no path.
     """
-    right, top = shown.x_edges[-1], shown.y_edges[-1]
+    right, top = shown.x_edges[-1], count_top(math.ceil(shown.y_edges[-1]))
     most = max(max(row) for row in shown.counts)
-    parts = [svg_axis(top, lambda value: f"{value:.4g}")]
+    parts = [svg_axis(top, _count_tick)]
     for y_index, row in enumerate(shown.counts):
         for x_index, count in enumerate(row):
             if count:
-                parts.append(_cell(shown, x_index, y_index, math.log1p(count) / math.log1p(most)))
+                share = math.log1p(count) / math.log1p(most)
+                parts.append(_cell(shown, x_index, y_index, top, share))
     parts.append(_limit_line(right, top, frame_s))
     for mark in marks:
         x, y = LEFT + _INNER * mark.duration_s / right, svg_y(mark.num_characters, top)
@@ -65,11 +66,10 @@ def density_plot(shown: Density, title: str, frame_s: float, marks: Sequence[Mar
     return svg_figure([*parts, *_value_axis(shown.x_edges, "seconds")], title)
 
 
-def _cell(shown: Density, x_index: int, y_index: int, share: float) -> str:
+def _cell(shown: Density, x_index: int, y_index: int, top: float, share: float) -> str:
     low_x, high_x = shown.x_edges[x_index : x_index + 2]
     low_y, high_y = shown.y_edges[y_index : y_index + 2]
-    right, top = shown.x_edges[-1], shown.y_edges[-1]
-    y = svg_y(high_y, top)
+    right, y = shown.x_edges[-1], svg_y(high_y, top)
     name = (
         f"{low_x:g} – {high_x:g} s, {low_y:g} – {high_y:g} characters: "
         f"{shown.counts[y_index][x_index]:,} utterances"

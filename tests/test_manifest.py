@@ -1,4 +1,6 @@
+import gc
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -73,3 +75,32 @@ def test_a_failed_write_leaves_the_old_manifest(tmp_path: Path) -> None:
         write_manifest(path, [Utterance("a", tmp_path / "a.wav", "", 1.0, extra={"bad": object()})])
     assert path.read_text() == f"{GOOD}\n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "audio", ["a.flac", "x/a.flac", "x//a.flac", "./a.flac", "../a.flac", "/a.flac", "/x/a", "x/"]
+)
+def test_audio_paths_are_those_of_a_plain_join(tmp_path: Path, audio: str) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_text(json.dumps({"audio_filepath": audio, "text": "", "duration": 1}))
+    assert read_manifest(path)[0].audio_path == tmp_path / audio
+
+
+def test_reading_leaves_the_garbage_collector_as_it_was(tmp_path: Path) -> None:
+    good, bad = write_lines(tmp_path / "m.jsonl", GOOD), write_lines(tmp_path / "b.jsonl", "{")
+    for enabled in (False, True):
+        (gc.enable if enabled else gc.disable)()
+        read_manifest(good)
+        with pytest.raises(ManifestError):
+            read_manifest(bad)
+        assert gc.isenabled() is enabled
+
+
+def test_text_after_the_object_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"m\.jsonl:1: not JSON \(Extra data, column 63\)"):
+        read_manifest(write_lines(tmp_path / "m.jsonl", f"{GOOD}, {{}}"))
+
+
+def test_utterances_travel_to_other_processes(tmp_path: Path) -> None:
+    utterance = Utterance("a", tmp_path / "a.flac", "hello", 1.5, extra={"gender": "F"})
+    assert pickle.loads(pickle.dumps(utterance)) == utterance
