@@ -135,7 +135,7 @@ def _judge(loaded: Sequence[_Loaded], options: AuditOptions, normalizer: str) ->
         alphabet="".join(tokenizer.tokens[1:]),
         alphabet_name=alphabet_name,
         output_frame_s=config.output_frame_s,
-        model_name=options.bundle and (options.bundle.training.recipe or options.bundle.model_id),
+        model_name=_model_name(options.bundle),
         sample_rate=config.features.sample_rate,
         headers_checked=options.headers,
         content_checked=options.headers and options.content,
@@ -198,6 +198,10 @@ def _config(options: AuditOptions) -> ModelConfig:
     return options.bundle.model.config if options.bundle else ModelConfig(vocab_size=1)
 
 
+def _model_name(bundle: Bundle | None) -> str | None:
+    return None if bundle is None else bundle.training.recipe or bundle.model_id
+
+
 def _normalizer(options: AuditOptions, characters: Sequence[Counter[str]]) -> str:
     if options.normalizer is not None:
         return options.normalizer
@@ -217,9 +221,11 @@ def _distinct(paths: list[Path]) -> list[Path]:
 
 def _names(paths: Sequence[Path]) -> list[str]:
     """File names without suffix; where two are the same, with as many folders as tell them apart."""
-    names = [path.stem for path in paths]
-    depth = 1
-    while len(set(names)) < len(names):
-        depth += 1
-        names = ["/".join((*path.absolute().parts[-depth:-1], path.stem)) for path in paths]
-    return names
+    parts = [path.absolute().parts for path in paths]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = [
+            "/".join((*part[-depth:-1], path.stem)) for part, path in zip(parts, paths, strict=True)
+        ]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]  # one folder, one name, two suffixes

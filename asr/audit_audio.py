@@ -195,7 +195,7 @@ def inspect_clip(utterance: Utterance) -> ClipFacts:
             utterance.audio_path, rate, offset_s=offset_s, duration_s=duration_s
         ) as stream:
             for block in stream:
-                digest.update(block)
+                digest.update(block.tobytes())
                 loudest = max(loudest, _loudest_frame(block, max(1, round(_FRAME_S * rate))))
                 num_clipped += int(np.count_nonzero(np.abs(block) >= _FULL_SCALE))
                 num_samples += len(block)
@@ -217,7 +217,7 @@ def _clip_duration(utterance: Utterance, info: AudioInfo) -> float | None:
 def _loudest_frame(block: NDArray[np.float32], frame: int) -> float:
     """The greatest variance of the block's frames, the rest of it being one: a constant is silent."""
     whole = len(block) // frame * frame
-    powers = block[:whole].reshape(-1, frame).var(axis=1).tolist()
+    powers: list[float] = block[:whole].reshape(-1, frame).var(axis=1).tolist()
     return max([*powers, float(block[whole:].var()) if whole < len(block) else 0.0])
 
 

@@ -11,8 +11,8 @@ import asr
 from asr.audit import AuditOptions, audit
 from asr.audit_facts import (
     EXPLANATIONS,
-    Audit,
     AudioSummary,
+    Audit,
     Distribution,
     Finding,
     ManifestAudit,
@@ -26,6 +26,7 @@ from asr.tokenizer import SPACE
 _BARS = "▁▂▃▄▅▆▇█"
 _MAX_SHOWN = 3
 _MAX_CHARACTERS = 80
+_MAX_UNKNOWN = 20
 _MAX_JSON_EXAMPLES = 20
 
 
@@ -97,7 +98,9 @@ def _manifest_lines(one: ManifestAudit) -> list[str]:
         if shown:
             lines.append(f"  {name:18}{sparkline(shown)}")
     lines.append(f"  {'characters':18}{characters_text(one.characters)}")
-    lines += [f"  {'unknown':18}{unknown_text(char)}" for char in one.unknown]
+    lines += [f"  {'unknown':18}{unknown_text(char)}" for char in one.unknown[:_MAX_UNKNOWN]]
+    if len(one.unknown) > _MAX_UNKNOWN:
+        lines.append(f"  {'':18}and {len(one.unknown) - _MAX_UNKNOWN:,} more characters")
     if one.audio:
         lines.append(f"  {'audio':18}{audio_text(one.audio)}")
     return lines

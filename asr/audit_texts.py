@@ -87,7 +87,7 @@ def unknown_characters(
 ) -> tuple[UnknownCharacter, ...]:
     """Characters that `tokenizer` lacks or the normaliser loses, most frequent first."""
     lost = lost_characters(texts.raw_characters, normalizer)
-    missing = {char for char in texts.characters if char not in tokenizer.tokens}
+    missing = set(texts.characters) - set(tokenizer.tokens)
     users: dict[str, list[Utterance]] = {char: [] for char in lost | missing}
     numbers: Counter[str] = Counter()
     for utterance, text in zip(utterances, texts.normalized, strict=True):
@@ -173,7 +173,8 @@ def rate_z(rates: NDArray[np.float64]) -> NDArray[np.float64]:
     deviation = np.median(np.abs(known - median))
     if deviation == 0:
         return np.zeros(len(rates))
-    return np.nan_to_num(0.6745 * (logs - median) / deviation)
+    scores: NDArray[np.float64] = np.nan_to_num(0.6745 * (logs - median) / deviation)
+    return scores
 
 
 def _rate_findings(

@@ -19,9 +19,7 @@ from typing import Any
 
 from asr.errors import AsrError
 
-_KNOWN_KEYS = frozenset(
-    ("utterance_id", "audio_filepath", "offset", "duration", "text", "speaker")
-)
+_KNOWN_KEYS = frozenset(("utterance_id", "audio_filepath", "offset", "duration", "text", "speaker"))
 _DECODER = json.JSONDecoder()
 
 
@@ -141,7 +139,7 @@ def _decode(line: str) -> dict[str, Any]:
 
 
 def _seconds(entry: Mapping[str, Any], key: str) -> float:
-    value = entry.get(key)
+    value: Any = entry.get(key)
     if type(value) not in (int, float) or not 0 <= value < math.inf:
         raise _BadLineError(f"key {key!r} must be a number of seconds, found {value!r}")
     return float(value)

@@ -74,7 +74,9 @@ def reliability(bins: Sequence[ConfidenceBin]) -> str:
     """Confidence against the share of words that were right; a trustworthy system is on the line."""
     left, right = LEFT, WIDTH - RIGHT
     parts = [svg_axis(1.0, percent_tick)]
-    parts.append(f'<line class="mean" x1="{left}" y1="{svg_y(0, 1)}" x2="{right}" y2="{svg_y(1, 1)}"/>')
+    parts.append(
+        f'<line class="mean" x1="{left}" y1="{svg_y(0, 1)}" x2="{right}" y2="{svg_y(1, 1)}"/>'
+    )
     points = []
     for one in bins:
         x, y = left + one.mean_confidence * (right - left), svg_y(one.accuracy, 1)

@@ -94,7 +94,9 @@ def _value_axis(edges: Sequence[float], unit: str) -> list[str]:
     """Labels below: about `_TICKS` of the edges, and the unit."""
     every = max(1, math.ceil((len(edges) - 1) / _TICKS))
     labels = [
-        svg_text(LEFT + _INNER * index / (len(edges) - 1), HEIGHT - BOTTOM + 16, f"{edge:g}", "middle")
+        svg_text(
+            LEFT + _INNER * index / (len(edges) - 1), HEIGHT - BOTTOM + 16, f"{edge:g}", "middle"
+        )
         for index, edge in enumerate(edges)
         if index % every == 0
     ]

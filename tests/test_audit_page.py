@@ -69,7 +69,8 @@ def test_page_in_a_browser(browser: Browser, page: Path, tmp_path: Path) -> None
     )
     browser.run("(window.clip = document.querySelector('audio')).load()")
     link = browser.run("window.clip.getAttribute('src')")
-    assert link.startswith("../") and link.endswith("%20%23.flac")
+    assert link.startswith("../")
+    assert link.endswith("%20%23.flac")
     assert browser.errors == []
     browser.screenshot(tmp_path / "phone.png", 390, 844)
     assert browser.run("document.documentElement.scrollWidth") <= 390

@@ -153,8 +153,8 @@ STAGES: dict[str, Callable[[Path], str]] = {
 
 def run_stage(name: str, root: Path) -> None:
     """In a process of its own: prints seconds, CPU seconds, megabytes and what came of it as JSON."""
-    import asr.audit  # noqa: F401 - what is imported is no part of a stage
-    import asr.training.dataset  # noqa: F401
+    import asr.audit
+    import asr.training.dataset  # noqa: F401 - what is imported is no part of a stage
 
     imported = _peak_mb()
     started, cpu = time.perf_counter(), time.process_time()
@@ -190,7 +190,10 @@ def main() -> None:
             command = [sys.executable, __file__, "--stage", name, "--root", folder]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             wall, cpu, imported, peak, said = json.loads(done.stdout)
-            print(f"| {name} | {wall:.1f} | {cpu:.1f} | {peak:.0f} | {imported:.0f} | {said} |", flush=True)
+            print(
+                f"| {name} | {wall:.1f} | {cpu:.1f} | {peak:.0f} | {imported:.0f} | {said} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
