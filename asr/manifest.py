@@ -8,7 +8,6 @@ manifest. Unknown keys are kept, in `Utterance.extra`.
 import contextlib
 import gc
 import json
-import math
 import os
 import sys
 import tempfile
@@ -51,16 +50,29 @@ def read_manifest(path: Path | str) -> list[Utterance]:
     """Read and validate a manifest.
 
     Raises:
-        ManifestError: no such file, no utterances, a line that is no JSON object, a missing or
-            ill-typed key, an id used twice. Names the file and the line.
+        ManifestError: no such file, no utterances, no UTF-8, a line that is no JSON object, a
+            missing or ill-typed key, an id used twice. Names the file and the line.
     """
     path = Path(path)
     if not path.is_file():
         raise ManifestError(f"no manifest at {path}; `asr prepare` writes manifests")
+    try:
+        with _without_collector():
+            utterances = _read_lines(path)
+    except UnicodeDecodeError as error:
+        raise ManifestError(
+            f"{path} is no manifest: not UTF-8 text ({error.reason}); a manifest is JSON lines"
+        ) from None
+    if not utterances:
+        raise ManifestError(f"{path} has no utterances")
+    return utterances
+
+
+def _read_lines(path: Path) -> list[Utterance]:
     utterances: list[Utterance] = []
     line_of: dict[str, int] = {}
     folders = _Folders(path.parent)
-    with path.open(encoding="utf-8-sig") as lines, _without_collector():
+    with path.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, start=1):
             line = line.strip()
             if not line:
@@ -75,8 +87,6 @@ def read_manifest(path: Path | str) -> list[Utterance]:
                     f"on line {line_of[utterance.utterance_id]}; ids must be unique"
                 )
             utterances.append(utterance)
-    if not utterances:
-        raise ManifestError(f"{path} has no utterances")
     return utterances
 
 
@@ -140,7 +150,7 @@ def _decode(line: str) -> dict[str, Any]:
 
 def _seconds(entry: Mapping[str, Any], key: str) -> float:
     value: Any = entry.get(key)
-    if type(value) not in (int, float) or not 0 <= value < math.inf:
+    if type(value) not in (int, float) or not 0 <= value <= sys.float_info.max:
         raise _BadLineError(f"key {key!r} must be a number of seconds, found {value!r}")
     return float(value)
 
@@ -164,7 +174,7 @@ def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> int:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as out:
             for utterance in utterances:
-                out.write(json.dumps(_entry(utterance, root), ensure_ascii=False) + "\n")
+                out.write(_to_line(_entry(utterance, root)))
                 count += 1
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
@@ -172,6 +182,16 @@ def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> int:
         Path(temporary).unlink(missing_ok=True)
         raise
     return count
+
+
+def _to_line(entry: Mapping[str, Any]) -> str:
+    """Readable in every script; escaped where a file's name is not valid UTF-8."""
+    line = json.dumps(entry, ensure_ascii=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        line = json.dumps(entry)
+    return f"{line}\n"
 
 
 def _entry(utterance: Utterance, root: Path) -> dict[str, Any]:

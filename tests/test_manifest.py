@@ -1,5 +1,6 @@
 import gc
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def test_byte_order_mark_and_blank_lines_do_no_harm(tmp_path: Path) -> None:
         ('{"audio_filepath": "b.wav", "text": "x", "duration": -1}', "key 'duration'.*-1"),
         ('{"audio_filepath": "b.wav", "text": "x", "duration": NaN}', "key 'duration'.*nan"),
         ('{"audio_filepath": "b.wav", "text": "x", "duration": true}', "key 'duration'.*True"),
+        ('{"audio_filepath": "b.wav", "duration": 1' + "0" * 400 + "}", "key 'duration'.*10000"),
         (GOOD, r"m\.jsonl:2: utterance_id 'a' was used before, on line 1"),
     ],
 )
@@ -67,6 +69,18 @@ def test_missing_and_empty_manifests_say_so(tmp_path: Path) -> None:
         read_manifest(tmp_path / "none.jsonl")
     with pytest.raises(ManifestError, match="has no utterances"):
         read_manifest(write_lines(tmp_path / "empty.jsonl", ""))
+
+
+def test_a_file_that_is_no_text_is_no_manifest(tmp_path: Path) -> None:
+    (tmp_path / "m.jsonl").write_bytes(b"RIFF\xff\xfe" * 9)
+    with pytest.raises(ManifestError, match=r"m\.jsonl is no manifest: not UTF-8 text"):
+        read_manifest(tmp_path / "m.jsonl")
+
+
+def test_a_file_name_that_is_not_utf8_survives(tmp_path: Path) -> None:
+    odd = Utterance("é", tmp_path / os.fsdecode(b"caf\xe9.wav"), "café", 1.0)
+    write_manifest(tmp_path / "m.jsonl", [odd])
+    assert read_manifest(tmp_path / "m.jsonl") == [odd]
 
 
 def test_a_failed_write_leaves_the_old_manifest(tmp_path: Path) -> None:
