@@ -1,11 +1,10 @@
-"""What is at a path: a bundle, a manifest, a run folder, a sweep or a report, in a few lines."""
+"""What is at a path: a bundle, a run folder, a sweep or a report; `asr.audit` has manifests."""
 
 import json
 from pathlib import Path
 
 from asr.bundle import CARD_FILE, is_bundle, load_bundle
 from asr.errors import AsrError
-from asr.manifest import read_manifest
 from asr.run_state import describe_run, read_run
 
 _RUN_CONFIG = "config.yaml"
@@ -14,8 +13,14 @@ _REPORT = "report.json"
 _SWEEP_TABLE, _SWEEP_ROWS = "summary.md", "summary.csv"
 
 
+def is_manifest(path: Path | str) -> bool:
+    """Whether `path` is a file, and not of a report."""
+    path = Path(path)
+    return path.is_file() and not path.name.endswith(_REPORT)
+
+
 def describe(path: Path | str) -> str:
-    """A few lines about `path`; AsrError where it is nothing that asr knows."""
+    """A few lines about `path`; AsrError where it is no bundle, run folder or report."""
     path = Path(path)
     if path.is_dir() and is_bundle(path):
         return _bundle(path)
@@ -25,10 +30,8 @@ def describe(path: Path | str) -> str:
         return _report(path / _REPORT)
     if path.is_dir() and (path / _SWEEP_ROWS).is_file() and (path / _SWEEP_TABLE).is_file():
         return f"sweep {path}\n\n{(path / _SWEEP_TABLE).read_text('utf-8')}"
-    if path.name.endswith(_REPORT):
+    if path.is_file() and not is_manifest(path):
         return _report(path)
-    if path.is_file():
-        return _manifest(path)
     raise AsrError(
         f"{path} is no bundle, manifest, run folder or report"
         + ("" if path.exists() else ": there is nothing")
@@ -40,24 +43,6 @@ def _bundle(path: Path) -> str:
     card = path / CARD_FILE
     text = card.read_text("utf-8") if card.is_file() else "(no model card)\n"
     return f"bundle {path}, id {bundle.model_id}\n\n{text}"
-
-
-def _manifest(path: Path) -> str:
-    utterances = read_manifest(path)
-    durations = sorted(utterance.duration_s for utterance in utterances)
-    speakers = {utterance.speaker_id for utterance in utterances} - {None}
-    words = [word for utterance in utterances for word in utterance.text.split()]
-    characters = sorted({char for word in words for char in word})
-    return "\n".join(
-        (
-            f"manifest {path}",
-            f"  {len(utterances)} utterances, {sum(durations) / 3600:.2f} h, "
-            f"{len(speakers)} speakers",
-            f"  {durations[0]:.2f} to {durations[-1]:.2f} s, "
-            f"median {durations[len(durations) // 2]:.2f} s",
-            f"  {len(words)} words, {len(set(words))} different; characters {''.join(characters)}",
-        )
-    )
 
 
 def _run(path: Path) -> str:

@@ -5,25 +5,32 @@ optionally ``offset`` (seconds), ``speaker``, ``utterance_id``. Relative paths a
 manifest. Unknown keys are kept, in `Utterance.extra`.
 """
 
+import contextlib
+import gc
 import json
-import math
 import os
+import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from asr.errors import AsrError
 
-_KNOWN_KEYS = ("utterance_id", "audio_filepath", "offset", "duration", "text", "speaker")
+_KNOWN_KEYS = frozenset(("utterance_id", "audio_filepath", "offset", "duration", "text", "speaker"))
+_DECODER = json.JSONDecoder()
 
 
 class ManifestError(AsrError):
     """A manifest that cannot be used; the message has the file and the line number."""
 
 
-@dataclass(frozen=True)
+class _BadLineError(Exception):
+    """What is wrong with a line; `read_manifest` adds where it is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Utterance:
     """A stretch of an audio file with what is said in it.
 
@@ -43,65 +50,108 @@ def read_manifest(path: Path | str) -> list[Utterance]:
     """Read and validate a manifest.
 
     Raises:
-        ManifestError: no such file, no utterances, a line that is no JSON object, a missing or
-            ill-typed key, an id used twice. Names the file and the line.
+        ManifestError: no such file, no utterances, no UTF-8, a line that is no JSON object, a
+            missing or ill-typed key, an id used twice. Names the file and the line.
     """
     path = Path(path)
     if not path.is_file():
         raise ManifestError(f"no manifest at {path}; `asr prepare` writes manifests")
-    utterances: list[Utterance] = []
-    line_of: dict[str, int] = {}
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            utterance = _parse_line(line, path, number)
-            if utterance.utterance_id in line_of:
-                raise ManifestError(
-                    f"{path}:{number}: utterance_id {utterance.utterance_id!r} was used before, "
-                    f"on line {line_of[utterance.utterance_id]}; ids must be unique"
-                )
-            line_of[utterance.utterance_id] = number
-            utterances.append(utterance)
+    try:
+        with _without_collector():
+            utterances = _read_lines(path)
+    except UnicodeDecodeError as error:
+        raise ManifestError(
+            f"{path} is no manifest: not UTF-8 text ({error.reason}); a manifest is JSON lines"
+        ) from None
     if not utterances:
         raise ManifestError(f"{path} has no utterances")
     return utterances
 
 
-def _parse_line(line: str, path: Path, number: int) -> Utterance:
-    where = f"{path}:{number}"
+def _read_lines(path: Path) -> list[Utterance]:
+    utterances: list[Utterance] = []
+    line_of: dict[str, int] = {}
+    folders = _Folders(path.parent)
+    with path.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, start=1):
+            line = line.strip()
+            if not line:
+                continue
+            try:
+                utterance = _parse_line(line, folders)
+            except _BadLineError as error:
+                raise ManifestError(f"{path}:{number}: {error}") from None
+            if line_of.setdefault(utterance.utterance_id, number) != number:
+                raise ManifestError(
+                    f"{path}:{number}: utterance_id {utterance.utterance_id!r} was used before, "
+                    f"on line {line_of[utterance.utterance_id]}; ids must be unique"
+                )
+            utterances.append(utterance)
+    return utterances
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """No search for cycles meanwhile: among a million new objects without any, it takes seconds."""
+    was_enabled = gc.isenabled()
+    gc.disable()
     try:
-        entry = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ManifestError(f"{where}: not JSON ({error.msg}, column {error.colno})") from None
-    if not isinstance(entry, dict):
-        raise ManifestError(f"{where}: expected a JSON object, found {type(entry).__name__}")
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+class _Folders(dict[str, Path]):
+    """Path of "FOLDER/" as a manifest writes it. Most files share theirs, and its parsing is slow."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self._root = root
+
+    def __missing__(self, folder: str) -> Path:
+        path = self[folder] = self._root / folder
+        return path
+
+
+def _parse_line(line: str, folders: _Folders) -> Utterance:
+    entry = _decode(line)
     audio = entry.get("audio_filepath")
     if not isinstance(audio, str) or not audio:
-        raise ManifestError(f"{where}: key 'audio_filepath' is missing or not a path")
+        raise _BadLineError("key 'audio_filepath' is missing or not a path")
     text = entry.get("text", "")
     if not isinstance(text, str):
-        raise ManifestError(f"{where}: key 'text' is not a string")
-    duration_s = _seconds(entry, "duration", where)
-    offset_s = _seconds(entry, "offset", where) if "offset" in entry else 0.0
-    speaker = entry.get("speaker")
-    utterance_id = entry.get("utterance_id")
+        raise _BadLineError("key 'text' is not a string")
+    speaker, utterance_id = entry.get("speaker"), entry.get("utterance_id")
+    name_at = audio.rfind("/") + 1
     return Utterance(
-        utterance_id=str(utterance_id) if utterance_id is not None else _default_id(audio, entry),
-        audio_path=path.parent / audio,
-        text=text,
-        duration_s=duration_s,
-        offset_s=offset_s,
-        speaker_id=None if speaker is None else str(speaker),
-        extra={key: value for key, value in entry.items() if key not in _KNOWN_KEYS},
+        str(utterance_id) if utterance_id is not None else _default_id(audio, entry),
+        folders[audio[:name_at]] / audio[name_at:],
+        text,
+        _seconds(entry, "duration"),
+        _seconds(entry, "offset") if "offset" in entry else 0.0,
+        None if speaker is None else sys.intern(str(speaker)),
+        {key: entry[key] for key in entry if key not in _KNOWN_KEYS},
     )
 
 
-def _seconds(entry: Mapping[str, Any], key: str, where: str) -> float:
-    value = entry.get(key)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if value is None or not is_number or not math.isfinite(value) or value < 0:
-        raise ManifestError(f"{where}: key {key!r} must be a number of seconds, found {value!r}")
+def _decode(line: str) -> dict[str, Any]:
+    """The JSON object that `line`, without white space around it, is."""
+    try:
+        entry, end = _DECODER.raw_decode(line)
+        if end != len(line):
+            raise json.JSONDecodeError("Extra data", line, end)
+    except json.JSONDecodeError as error:
+        raise _BadLineError(f"not JSON ({error.msg}, column {error.colno})") from None
+    if not isinstance(entry, dict):
+        raise _BadLineError(f"expected a JSON object, found {type(entry).__name__}")
+    return entry
+
+
+def _seconds(entry: Mapping[str, Any], key: str) -> float:
+    value: Any = entry.get(key)
+    if type(value) not in (int, float) or not 0 <= value <= sys.float_info.max:
+        raise _BadLineError(f"key {key!r} must be a number of seconds, found {value!r}")
     return float(value)
 
 
@@ -124,7 +174,7 @@ def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> int:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as out:
             for utterance in utterances:
-                out.write(json.dumps(_entry(utterance, root), ensure_ascii=False) + "\n")
+                out.write(_to_line(_entry(utterance, root)))
                 count += 1
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
@@ -132,6 +182,16 @@ def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> int:
         Path(temporary).unlink(missing_ok=True)
         raise
     return count
+
+
+def _to_line(entry: Mapping[str, Any]) -> str:
+    """Readable in every script; escaped where a file's name is not valid UTF-8."""
+    line = json.dumps(entry, ensure_ascii=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        line = json.dumps(entry)
+    return f"{line}\n"
 
 
 def _entry(utterance: Utterance, root: Path) -> dict[str, Any]:

@@ -123,11 +123,11 @@ def _row(one: UtteranceScore, facts: UtteranceFacts, root: Path) -> list[Any]:
         one.hypothesis,
         encode_alignment(one.alignment),
         int(one.missing),
-        _audio_link(facts, root),
+        audio_link(facts, root),
     ]
 
 
-def _audio_link(facts: UtteranceFacts, root: Path) -> str:
+def audio_link(facts: UtteranceFacts, root: Path) -> str:
     """A relative link with the stretch to play; empty where the file is not at hand."""
     if facts.audio_path is None or not facts.audio_path.is_file():
         return ""

@@ -17,6 +17,8 @@ _FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 _LIMIT_S = 60.0
+READY = "document.documentElement.dataset.ready === 'true'"
+READY_WITHOUT_SCRIPT = "location.protocol === 'file:' && document.readyState === 'complete'"
 
 
 def find_chromium() -> str | None:
@@ -57,12 +59,12 @@ class Browser:
         for domain in ("Page", "Runtime", "Log"):
             self._send(f"{domain}.enable")
 
-    def open(self, page: Path, fragment: str = "") -> None:
-        """Load a local page and wait until its script has run."""
+    def open(self, page: Path, fragment: str = "", ready: str = READY) -> None:
+        """Load a local page and wait until `ready` holds: its script has run."""
         self._send("Page.navigate", url=page.resolve().as_uri() + fragment)
         deadline = time.monotonic() + _LIMIT_S
         while time.monotonic() < deadline:
-            if self.run("document.documentElement.dataset.ready === 'true'"):
+            if self.run(ready):
                 return
             time.sleep(0.05)
         raise TimeoutError(f"{page} was not ready; errors: {self.errors}")

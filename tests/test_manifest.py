@@ -1,4 +1,7 @@
+import gc
 import json
+import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -52,6 +55,7 @@ def test_byte_order_mark_and_blank_lines_do_no_harm(tmp_path: Path) -> None:
         ('{"audio_filepath": "b.wav", "text": "x", "duration": -1}', "key 'duration'.*-1"),
         ('{"audio_filepath": "b.wav", "text": "x", "duration": NaN}', "key 'duration'.*nan"),
         ('{"audio_filepath": "b.wav", "text": "x", "duration": true}', "key 'duration'.*True"),
+        ('{"audio_filepath": "b.wav", "duration": 1' + "0" * 400 + "}", "key 'duration'.*10000"),
         (GOOD, r"m\.jsonl:2: utterance_id 'a' was used before, on line 1"),
     ],
 )
@@ -67,9 +71,50 @@ def test_missing_and_empty_manifests_say_so(tmp_path: Path) -> None:
         read_manifest(write_lines(tmp_path / "empty.jsonl", ""))
 
 
+def test_a_file_that_is_no_text_is_no_manifest(tmp_path: Path) -> None:
+    (tmp_path / "m.jsonl").write_bytes(b"RIFF\xff\xfe" * 9)
+    with pytest.raises(ManifestError, match=r"m\.jsonl is no manifest: not UTF-8 text"):
+        read_manifest(tmp_path / "m.jsonl")
+
+
+def test_a_file_name_that_is_not_utf8_survives(tmp_path: Path) -> None:
+    odd = Utterance("é", tmp_path / os.fsdecode(b"caf\xe9.wav"), "café", 1.0)
+    write_manifest(tmp_path / "m.jsonl", [odd])
+    assert read_manifest(tmp_path / "m.jsonl") == [odd]
+
+
 def test_a_failed_write_leaves_the_old_manifest(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "m.jsonl", GOOD)
     with pytest.raises(TypeError):
         write_manifest(path, [Utterance("a", tmp_path / "a.wav", "", 1.0, extra={"bad": object()})])
     assert path.read_text() == f"{GOOD}\n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "audio", ["a.flac", "x/a.flac", "x//a.flac", "./a.flac", "../a.flac", "/a.flac", "/x/a", "x/"]
+)
+def test_audio_paths_are_those_of_a_plain_join(tmp_path: Path, audio: str) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_text(json.dumps({"audio_filepath": audio, "text": "", "duration": 1}))
+    assert read_manifest(path)[0].audio_path == tmp_path / audio
+
+
+def test_reading_leaves_the_garbage_collector_as_it_was(tmp_path: Path) -> None:
+    good, bad = write_lines(tmp_path / "m.jsonl", GOOD), write_lines(tmp_path / "b.jsonl", "{")
+    for enabled in (False, True):
+        (gc.enable if enabled else gc.disable)()
+        read_manifest(good)
+        with pytest.raises(ManifestError):
+            read_manifest(bad)
+        assert gc.isenabled() is enabled
+
+
+def test_text_after_the_object_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"m\.jsonl:1: not JSON \(Extra data, column 63\)"):
+        read_manifest(write_lines(tmp_path / "m.jsonl", f"{GOOD}, {{}}"))
+
+
+def test_utterances_travel_to_other_processes(tmp_path: Path) -> None:
+    utterance = Utterance("a", tmp_path / "a.flac", "hello", 1.5, extra={"gender": "F"})
+    assert pickle.loads(pickle.dumps(utterance)) == utterance

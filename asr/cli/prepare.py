@@ -38,6 +38,7 @@ def librispeech(
 
     Example: asr prepare librispeech -s train-clean-5 -s dev-clean --data-dir corpora -o manifests
     """
+    from asr.audit_summary import brief_audit
     from asr.corpora.librispeech import prepare_librispeech
 
     prepared = prepare_librispeech(data_dir, subset, out)
@@ -46,6 +47,7 @@ def librispeech(
             f"{one.manifest}: {one.num_utterances} utterances, {one.duration_s / 3600:.2f} h, "
             f"{one.num_speakers} speakers"
         )
+    typer.echo(brief_audit([one.manifest for one in prepared]))
     for one in prepared:
         _show_problems(one)
     return 1 if any(one.problems for one in prepared) else 0
@@ -79,13 +81,16 @@ def synthetic(
 
     Voices and sentences of dev and test do not occur in train.
     """
+    from asr.audit_summary import brief_audit
     from asr.corpora.synthetic import prepare_synthetic
 
     corpus = prepare_synthetic(
         out, train=train, dev=dev, test=test, seed=seed, progress=_show_progress
     )
-    for split in (corpus.train, corpus.dev, corpus.test):
+    splits = (corpus.train, corpus.dev, corpus.test)
+    for split in splits:
         typer.echo(
             f"{split.manifest}: {split.num_utterances} utterances, {split.duration_s / 3600:.2f} h, "
             f"{split.num_speakers} voices"
         )
+    typer.echo(brief_audit([split.manifest for split in splits]))

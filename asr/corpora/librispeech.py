@@ -5,13 +5,13 @@ Source: V. Panayotov, G. Chen, D. Povey, S. Khudanpur, "Librispeech", ICASSP 201
 """
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from asr.audio import AudioError, probe
 from asr.errors import AsrError, UsageError
 from asr.manifest import Utterance, write_manifest
+from asr.parallel import parallel_map
 
 SUBSETS = (
     "train-clean-5", "train-clean-100", "train-clean-360", "train-other-500",
@@ -84,8 +84,7 @@ def _prepare_subset(folder: Path, out: Path, genders: dict[str, str]) -> Prepare
     ]
     problems += [f"{folder}: no audio for transcript {name}" for name in texts if name not in audio]
     names = [name for name in sorted(texts) if name in audio]
-    with ThreadPoolExecutor() as pool:
-        durations = list(pool.map(_duration, (audio[name] for name in names)))
+    durations = parallel_map(_duration, (audio[name] for name in names))
     utterances = []
     for name, duration in zip(names, durations, strict=True):
         if isinstance(duration, str):
