@@ -1,30 +1,38 @@
 """Recognizer: the only place that joins audio, model, decoder and tokenizer -> Transcript."""
 
-from collections.abc import Iterator, Sequence
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soxr
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from asr.audio import load_audio
+from asr.audio import AudioStream, AudioWarning, load_audio, printable
+from asr.batch import BatchOptions, Result, transcribe_files
 from asr.bundle import Bundle, load_bundle
 from asr.decoder import GREEDY, Decoder, DecoderOptions, make_decoder
 from asr.decoding.hypothesis import Hypothesis
 from asr.errors import AsrError, UsageError
+from asr.listen import transcribe_recording
 from asr.manifest import Utterance
 from asr.model import ModelOutput
+from asr.quantize import int8_network
 from asr.tokenizer import SPACE, CharTokenizer
 from asr.transcript import Transcript, Word
 
 DEFAULT_MODEL = "default"
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "int8")
+WORD_BREAK_S = 0.35  # blanks for longer than this between two letters are the end of a word
 
 
 class Recognizer:
-    """A model ready to transcribe. Each transcript is independent of its batch neighbours."""
+    """A model ready to transcribe. Each transcript is independent of its batch neighbours (but for
+    the rounding of int8, see `asr.quantize`)."""
 
     def __init__(
         self,
@@ -41,6 +49,11 @@ class Recognizer:
         self.precision = precision
         self.decoder = decoder
         self.model = bundle.model.to(self.device)
+        self._network: nn.Module = self.model
+        if precision == "int8":
+            if self.device.type != "cpu":
+                raise UsageError(f"precision int8 is for the CPU, not {device}: use bfloat16")
+            self._network = int8_network(self.model)
 
     @property
     def sample_rate(self) -> int:
@@ -58,26 +71,70 @@ class Recognizer:
         return f"{self.model_id} {self.precision} {self.decoder.settings}"
 
     def transcribe(
-        self, audio: Path | str | NDArray[np.float32], sample_rate: int | None = None
+        self, audio: Path | str | NDArray[Any], sample_rate: int | None = None
     ) -> Transcript:
-        """Transcribe one file, or a mono waveform (S,) of `sample_rate` (default: the model's)."""
-        if isinstance(audio, Path | str):
-            waveform = load_audio(audio, self.sample_rate)
-        else:
-            waveform = np.asarray(audio, dtype=np.float32)
-            if sample_rate not in (None, self.sample_rate):
-                waveform = soxr.resample(waveform, sample_rate, self.sample_rate, quality="HQ")
-        return self.transcribe_batch([waveform])[0]
+        """Transcribe one recording of any length, as `asr transcribe` does.
+
+        Args:
+            audio: a file, or a mono waveform (S,): floats in [-1, 1], or integers of full scale.
+            sample_rate: of a waveform, Hz; None: the model's. A file says its own.
+
+        Raises:
+            AudioError: the file cannot be read.
+            AsrError: samples that are not finite.
+            UsageError: an array of another shape, or a rate for a file.
+
+        Warns:
+            AudioWarning: something is missing or odd in the file.
+        """
+        if not isinstance(audio, Path | str):
+            return transcribe_recording(self, [self._to_waveform(audio, sample_rate)])
+        if sample_rate is not None:
+            raise UsageError("sample_rate is for waveforms: an audio file says its own")
+        with AudioStream(audio, self.sample_rate) as stream:
+            transcript = transcribe_recording(self, stream)
+            for note in stream.notes:
+                warnings.warn(f"{printable(audio)}: {note}", AudioWarning, stacklevel=2)
+        return transcript
+
+    def transcribe_many(
+        self, inputs: Iterable[Path | str], options: BatchOptions | None = None
+    ) -> Iterator[Result]:
+        """Transcribe files, folders, globs or manifests as `asr transcribe` does, files together.
+
+        Results come in input order, each as soon as it and those before it are ready. An input that
+        fails is a result with its reason; it stops no other.
+        """
+        return transcribe_files(self, inputs, options)
+
+    def _to_waveform(self, samples: NDArray[Any], sample_rate: int | None) -> NDArray[np.float32]:
+        samples = np.asarray(samples)
+        if samples.ndim != 1:
+            raise UsageError(f"a waveform is mono, of shape (S,), not {samples.shape}")
+        is_integer = np.issubdtype(samples.dtype, np.signedinteger)
+        if not (is_integer or np.issubdtype(samples.dtype, np.floating)):
+            raise UsageError(f"samples are floats or signed integers, not {samples.dtype}")
+        waveform = samples.astype(np.float32)
+        if is_integer:
+            waveform /= -float(np.iinfo(samples.dtype).min)
+        if not np.isfinite(waveform).all():
+            raise AsrError("the waveform holds samples that are not finite numbers (NaN or Inf)")
+        if sample_rate in (None, self.sample_rate):
+            return waveform
+        resampled: NDArray[np.float32] = soxr.resample(
+            waveform, sample_rate, self.sample_rate, quality="HQ"
+        )
+        return resampled
 
     def transcribe_batch(self, waveforms: Sequence[NDArray[np.float32]]) -> list[Transcript]:
         """Transcribe mono waveforms (S,) at the model's sample rate as one padded batch."""
         if not waveforms:
             return []
-        return self.transcribe_padded(*_pad(waveforms))
+        return self.transcribe_padded(*pad(waveforms))
 
     def log_probs(self, waveforms: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """Log-probabilities (T', V) of each of mono waveforms (S,), as one padded batch."""
-        return trim(self.forward(*_pad(waveforms))) if waveforms else []
+        return trim(self.forward(*pad(waveforms))) if waveforms else []
 
     def transcribe_padded(self, waveforms: Tensor, lengths: Tensor) -> list[Transcript]:
         """Transcribe a padded batch: waveforms (B, S) float32, lengths (B,) samples."""
@@ -89,23 +146,24 @@ class Recognizer:
             self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
         )
         with torch.inference_mode(), autocast:
-            output: ModelOutput = self.model(waveforms.to(self.device), lengths.to(self.device))
+            output: ModelOutput = self._network(waveforms.to(self.device), lengths.to(self.device))
         return output
 
     def to_transcripts(self, output: ModelOutput, lengths: Tensor) -> list[Transcript]:
         """Decode a batch's log-probabilities; lengths (B,) samples give the durations."""
         hypotheses = self.decoder.decode_batch(trim(output), torch.get_num_threads())
-        durations = [length / self.sample_rate for length in lengths.tolist()]
+        break_s = WORD_BREAK_S if self.decoder.beam is None else math.inf  # a search writes spaces
+        config, tokenizer = self.bundle.model.config, self.bundle.tokenizer
         return [
             to_transcript(
-                hypothesis, self.bundle.tokenizer, self.model.config.output_frame_s, duration_s
+                hypothesis, tokenizer, config.output_frame_s, length / self.sample_rate, break_s
             )
-            for hypothesis, duration_s in zip(hypotheses, durations, strict=True)
-        ]  # fmt: skip
+            for hypothesis, length in zip(hypotheses, lengths.tolist(), strict=True)
+        ]
 
 
-def _pad(waveforms: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
-    """Waveforms (B, S) with zeros at their ends, lengths (B,)."""
+def pad(waveforms: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
+    """Waveforms (S,) as one batch: (B, S) with zeros at their ends, and lengths (B,)."""
     lengths = torch.tensor([len(waveform) for waveform in waveforms])
     padded = torch.zeros(len(waveforms), int(lengths.max()))
     for row, waveform in zip(padded, waveforms, strict=True):
@@ -144,7 +202,8 @@ def load_model(
         path: a bundle's folder.
         device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", ...
         threads: CPU threads of torch; None leaves torch's choice.
-        precision: "float32", or "bfloat16" (faster where the processor has it).
+        precision: "float32", "bfloat16" (faster where the processor has it), or "int8" (CPU only,
+            faster where it has not; see `asr.quantize`).
         decoder: "greedy" or "beam"; None chooses by the bundle and the options below.
         lm: compiled language model, ARPA file, or a folder with one; None: the bundle's, if any.
         beam_size, lm_weight, word_bonus: of the beam search; None: the bundle's tuned values, else
@@ -200,11 +259,19 @@ def _resolve_device(device: str) -> str:
 
 
 def to_transcript(
-    hypothesis: Hypothesis, tokenizer: CharTokenizer, output_frame_s: float, duration_s: float
+    hypothesis: Hypothesis,
+    tokenizer: CharTokenizer,
+    output_frame_s: float,
+    duration_s: float,
+    break_s: float = math.inf,
 ) -> Transcript:
-    """Words of a hypothesis with their times; a word's confidence is that of its weakest token."""
+    """Words of a hypothesis with their times; a word's confidence is that of its weakest token.
+
+    A word ends at a space, and where no token follows for `break_s` seconds: a network that was
+    trained on utterances without pauses writes no space into a pause.
+    """
     words = []
-    for first, last in _word_ranges(hypothesis.token_ids, tokenizer):
+    for first, last in _word_ranges(hypothesis, tokenizer, break_s / output_frame_s):
         words.append(
             Word(
                 text=tokenizer.decode(hypothesis.token_ids[first:last]),
@@ -216,13 +283,18 @@ def to_transcript(
     return Transcript(" ".join(word.text for word in words), tuple(words), duration_s)
 
 
-def _word_ranges(token_ids: Sequence[int], tokenizer: CharTokenizer) -> Iterator[tuple[int, int]]:
-    """(first, last + 1) token positions of each word: what stands between spaces."""
-    first = 0
-    for position, token_id in enumerate(token_ids):
-        if tokenizer.tokens[token_id] == SPACE:
+def _word_ranges(
+    hypothesis: Hypothesis, tokenizer: CharTokenizer, break_frames: float
+) -> Iterator[tuple[int, int]]:
+    """(first, last + 1) token positions of each word: what stands between spaces and pauses."""
+    first, end = 0, 0
+    for position, token_id in enumerate(hypothesis.token_ids):
+        start, next_end = hypothesis.spans[position]
+        is_space = tokenizer.tokens[token_id] == SPACE
+        if is_space or start - end > break_frames:
             if position > first:
                 yield first, position
-            first = position + 1
-    if len(token_ids) > first:
-        yield first, len(token_ids)
+            first = position + is_space
+        end = next_end
+    if len(hypothesis.token_ids) > first:
+        yield first, len(hypothesis.token_ids)
