@@ -169,7 +169,7 @@ class _Run:
             self._pool.close()
             workers.shutdown(cancel_futures=True)
             for thread in threads:
-                thread.join(timeout=5.0)
+                thread.join(timeout=1.0)  # one that waits for a slow disk dies with the process
 
     def _drain(self) -> Iterator[Result]:
         finished, self._finished = self._finished, []

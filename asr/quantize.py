@@ -26,7 +26,9 @@ def int8_network(model: AcousticModel) -> nn.Module:
         warnings.simplefilter("ignore", DeprecationWarning)
         from torch.ao.quantization import quantize_dynamic
 
-        network: nn.Module = quantize_dynamic(model, {nn.LSTM, nn.Linear}, dtype=torch.qint8)
+        network: nn.Module = quantize_dynamic(  # type: ignore[no-untyped-call]
+            model, {nn.LSTM, nn.Linear}, dtype=torch.qint8
+        )
     return network
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import soxr
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from asr.audio import AudioStream, AudioWarning, load_audio, printable
 from asr.batch import BatchOptions, Result, transcribe_files
@@ -44,16 +44,14 @@ class Recognizer:
     ) -> None:
         if precision not in PRECISIONS:
             raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+        if precision == "int8" and device != "cpu":
+            raise UsageError(f"precision int8 is for the CPU, not {device}: use bfloat16")
         self.bundle = bundle
         self.device = torch.device(device)
         self.precision = precision
         self.decoder = decoder
         self.model = bundle.model.to(self.device)
-        self._network: nn.Module = self.model
-        if precision == "int8":
-            if self.device.type != "cpu":
-                raise UsageError(f"precision int8 is for the CPU, not {device}: use bfloat16")
-            self._network = int8_network(self.model)
+        self._network = int8_network(self.model) if precision == "int8" else self.model
 
     @property
     def sample_rate(self) -> int:

@@ -59,7 +59,11 @@ def transcribe_on_ray(items: Sequence[Item], options: argparse.Namespace) -> Ite
     batches = -(-len(items) // options.batch_files)
     dataset = ray.data.from_items(rows, override_num_blocks=max(1, batches)).map_batches(
         Transcriber,
-        fn_constructor_args=(str(Path(options.model).resolve()), options.threads, options.precision),
+        fn_constructor_args=(
+            str(Path(options.model).resolve()),
+            options.threads,
+            options.precision,
+        ),
         batch_size=options.batch_files,
         num_cpus=options.threads,
         compute=ray.data.ActorPoolStrategy(size=options.actors),

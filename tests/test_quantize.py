@@ -36,7 +36,9 @@ def test_a_row_of_zeros_stays_zero() -> None:
     assert unpack_weights(pack_weights(weights, "int8"))["w"].tolist() == [[0.0] * 3] * 2
 
 
-@pytest.mark.parametrize(("stored", "share", "closeness"), [("float16", 0.5, 0.01), ("int8", 0.25, 0.1)])
+@pytest.mark.parametrize(
+    ("stored", "share", "closeness"), [("float16", 0.5, 0.01), ("int8", 0.25, 0.1)]
+)
 def test_a_bundle_of_rounded_weights(
     tiny_bundle: Bundle, tmp_path: Path, stored: str, share: float, closeness: float
 ) -> None:

@@ -147,7 +147,7 @@ def test_int8_hears_nearly_the_same(tiny_bundle: Bundle) -> None:
     assert rounded.settings != exact.settings
     assert rounded.model.num_parameters == exact.model.num_parameters
     with pytest.raises(UsageError, match="for the CPU"):
-        Recognizer(tiny_bundle, precision="int8", device="meta")
+        Recognizer(tiny_bundle, precision="int8", device="cuda")
 
 
 def test_load_model(tiny_bundle: Bundle, tmp_path: Path) -> None:

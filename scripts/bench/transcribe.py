@@ -89,8 +89,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--peer-python", default=sys.executable, help="where the peers are")
     parser.add_argument("--whisper-model", default="tiny.en", help="a name or a folder")
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--workers", type=int, default=1, help="as asr transcribe --workers")
+    parser.add_argument("--cores", type=int, default=2, help="threads of each system")
     parser.add_argument("--precision", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--long-hours", type=float, default=3.0, help="0: no long recording")
     return parser.parse_args()
@@ -193,15 +192,14 @@ def asr_command(
     return [
         *(sys.executable, "-c", ASR, "transcribe", *map(str, inputs), "--model", options.model),
         *("-o", str(out), "-f", "txt,json", "--decoder", "greedy", "--device", "cpu"),
-        *("--threads", str(options.threads), "--workers", str(options.workers)),
-        *("--precision", precision),
+        *("--threads", "1", "--workers", str(options.cores), "--precision", precision),
     ]
 
 
 def run_peer(options: argparse.Namespace, peer: str, clips: Sequence[Clip]) -> Timing:
     """A peer in its own environment."""
     command = [options.peer_python, str(PEER), peer, "--whisper-model", options.whisper_model]
-    command += ["--threads", str(options.threads), *(str(clip.path) for clip in clips)]
+    command += ["--threads", str(options.cores), *(str(clip.path) for clip in clips)]
     started = time.perf_counter()
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return Timing(time.perf_counter() - started, tuple(done.stdout.splitlines()))
@@ -216,7 +214,7 @@ def stages(
     from asr.transcribe import load_model, pad
 
     recognizer = load_model(
-        options.model, device="cpu", threads=options.threads, precision=precision, decoder="greedy"
+        options.model, device="cpu", threads=options.cores, precision=precision, decoder="greedy"
     )
     clock: dict[str, float] = {}
     items = work_list([str(clip.path) for clip in clips])
