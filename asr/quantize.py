@@ -2,7 +2,8 @@
 
 Both round a weight to 255 steps. Arithmetic is torch's dynamic quantisation: integers multiply, and
 the activations are rounded too, to 256 steps between the extremes of a batch. So int8 is the one
-precision in which a transcript can change, within its rounding, with what else is in the batch.
+precision in which words can change with what else is in the batch, though not how many are wrong
+(`scripts/bench/RESULTS.md`). Stored weights have no such effect: they are computed with as floats.
 """
 
 import warnings

@@ -31,8 +31,8 @@ WORD_BREAK_S = 0.35  # blanks for longer than this between two letters are the e
 
 
 class Recognizer:
-    """A model ready to transcribe. Each transcript is independent of its batch neighbours (but for
-    the rounding of int8, see `asr.quantize`)."""
+    """A model ready to transcribe. Each transcript is independent of its batch neighbours, except in
+    int8, which rounds by batch (`asr.quantize`)."""
 
     def __init__(
         self,

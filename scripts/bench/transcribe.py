@@ -28,6 +28,7 @@ import soundfile
 
 from asr.audio import load_audio
 from asr.batch import Result, Status
+from asr.decoder_noise import without_decoder_noise
 from asr.inputs import AUDIO_SUFFIXES, work_list
 from asr.listen import dense_batches
 from asr.outputs import OutputFolder
@@ -36,7 +37,8 @@ from asr.segment import Window
 from asr.text import normalize
 
 RATE = 16_000
-DATA = Path(__file__).resolve().parents[3] / "shared/data/LibriSpeech/dev-clean"
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+DATA = Path(os.environ.get("ASR_DATA", SHARED)) / "LibriSpeech" / "dev-clean"
 PEER = Path(__file__).with_name("transcribe_peer.py")
 PEERS = ("faster-whisper", "pocketsphinx")
 ASR = "from asr.cli import main; main()"
@@ -71,7 +73,8 @@ def main() -> None:
     """Run all of it and print tables in Markdown."""
     options = parse_arguments()
     with tempfile.TemporaryDirectory(prefix="asr-bench-") as folder:
-        clips = make_clips(options.data, Path(folder), options.num_files)
+        with without_decoder_noise():
+            clips = make_clips(options.data, Path(folder), options.num_files)
         compare(options, clips)
         for precision in options.precision:
             stages(options, precision, clips, Path(folder))
@@ -153,11 +156,11 @@ def compare(options: argparse.Namespace, clips: Sequence[Clip]) -> None:
 
 def table_row(clips: Sequence[Clip], timing: Timing, alone: Timing) -> str:
     """A system's cells; without start-up: what the files beyond the first took."""
-    audio_s = seconds_of(clips)
-    beyond = (audio_s - clips[0].duration_s) / max(timing.wall_s - alone.wall_s, 1e-9)
+    audio_s, beyond_s = seconds_of(clips), timing.wall_s - alone.wall_s
+    beyond = f"{(audio_s - clips[0].duration_s) / beyond_s:.1f}" if beyond_s > 0 else "–"
     return (
         f"{len(clips)} | {audio_s:.0f} | {timing.wall_s:.2f} | {audio_s / timing.wall_s:.1f} | "
-        f"{beyond:.1f} | {alone.wall_s:.2f} | {wer_percent(clips, timing.hypotheses)}"
+        f"{beyond} | {alone.wall_s:.2f} | {wer_percent(clips, timing.hypotheses)}"
     )
 
 
