@@ -13,40 +13,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from asr.audio import AudioStream
 from asr.codecs import AudioError, check_regular_file, reason_of
 from asr.inputs import Item, work_list
+from asr.listen import BATCH_S, POOL_S, BatchRecognizer, dense_batches, listen
 from asr.pool import Piece, PoolClosed, WindowPool
 from asr.segment import Part, join_parts, split_windows
 from asr.transcript import Transcript
-
-SILENCE_PEAK = 1 / 32_768  # nothing above one step of 16-bit audio
-MIN_WINDOW_S = 0.1  # shorter recordings are lengthened with zeros: a front end needs a frame
-
-Waveform = NDArray[np.float32]
-
-
-class BatchRecognizer(Protocol):
-    """What `transcribe_items` needs of a recognizer; `asr.transcribe.Recognizer` is one."""
-
-    @property
-    def sample_rate(self) -> int:
-        """Rate of the waveforms it takes, Hz."""
-        ...
-
-    @property
-    def model_id(self) -> str:
-        """Hash of the model's content."""
-        ...
-
-    def transcribe_batch(self, waveforms: Sequence[Waveform]) -> list[Transcript]:
-        """Transcripts of waveforms (S,), each independent of its neighbours."""
-        ...
 
 
 class Status(StrEnum):
@@ -91,8 +65,8 @@ class BatchOptions:
     """
 
     jobs: int = 2
-    batch_s: float = 120.0
-    pool_s: float = 960.0
+    batch_s: float = BATCH_S
+    pool_s: float = POOL_S
     workers: int = 1
 
 
@@ -195,7 +169,7 @@ class _Run:
             self._pool.close()
             workers.shutdown(cancel_futures=True)
             for thread in threads:
-                thread.join(timeout=5.0)
+                thread.join(timeout=1.0)  # one that waits for a slow disk dies with the process
 
     def _drain(self) -> Iterator[Result]:
         finished, self._finished = self._finished, []
@@ -262,32 +236,17 @@ class _Run:
 
     # --- in the recognizer threads -------------------------------------------------------------
 
-    def _transcribe(self, batch: Sequence[Piece]) -> list[tuple[Piece, Transcript | str]]:
-        """Each window's transcript, or why it has none. Silence is not shown to the recognizer."""
-        silent = [piece for piece in batch if is_silent(piece.window.waveform)]
-        heard = [piece for piece in batch if not is_silent(piece.window.waveform)]
-        outcome: list[tuple[Piece, Transcript | str]] = [
-            (piece, Transcript("", (), len(piece.window.waveform) / self._rate)) for piece in silent
-        ]
-        return outcome + (self._recognize(heard) if heard else [])
-
-    def _recognize(self, pieces: Sequence[Piece]) -> list[tuple[Piece, Transcript | str]]:
-        waveforms = [self._at_least_a_frame(piece.window.waveform) for piece in pieces]
+    def _transcribe(self, pieces: Sequence[Piece]) -> list[tuple[Piece, Transcript | str]]:
+        """Each window's transcript, or why it has none."""
         try:
-            transcripts = self._recognizer.transcribe_batch(waveforms)
-            if len(transcripts) != len(pieces):
-                raise RuntimeError(f"{len(transcripts)} transcripts for {len(pieces)} waveforms")
+            transcripts = listen(self._recognizer, [piece.window.waveform for piece in pieces])
         except Exception as error:  # out of memory, or one bad waveform: halve until it is alone
             if len(pieces) > 1:
                 middle = len(pieces) // 2
-                return self._recognize(pieces[:middle]) + self._recognize(pieces[middle:])
+                return self._transcribe(pieces[:middle]) + self._transcribe(pieces[middle:])
             said = str(error).splitlines() or [""]
             return [(pieces[0], f"the recognizer failed: {type(error).__name__}: {said[0]}")]
         return list(zip(pieces, transcripts, strict=True))
-
-    def _at_least_a_frame(self, waveform: Waveform) -> Waveform:
-        missing = round(MIN_WINDOW_S * self._rate) - len(waveform)
-        return waveform if missing <= 0 else np.pad(waveform, (0, missing))
 
     # --- in the caller's thread --------------------------------------------------------------
 
@@ -340,24 +299,6 @@ class _Run:
 
 
 _FAILED = _Progress(Item(Path(), ""))
-
-
-def dense_batches(pieces: Sequence[Piece], max_samples: int) -> Iterator[list[Piece]]:
-    """Pieces by falling length, as many to a batch as keep rows * longest row <= max_samples."""
-    batch: list[Piece] = []
-    for piece in sorted(pieces, key=lambda piece: -len(piece.window.waveform)):
-        longest = len((batch or [piece])[0].window.waveform)
-        if batch and (len(batch) + 1) * longest > max_samples:
-            yield batch
-            batch = []
-        batch.append(piece)
-    if batch:
-        yield batch
-
-
-def is_silent(waveform: Waveform) -> bool:
-    """Whether nothing in (S,) rises above one step of 16-bit audio: there is nothing to hear."""
-    return float(np.abs(waveform).max(initial=0.0)) <= SILENCE_PEAK
 
 
 def hash_file(path: Path) -> str:

@@ -22,6 +22,7 @@ from asr.encoder import EncoderConfig
 from asr.errors import AsrError
 from asr.features import FeatureConfig
 from asr.model import AcousticModel, ModelConfig
+from asr.quantize import pack_weights, unpack_weights
 from asr.text import DEFAULT_NORMALIZER, get_normalizer
 from asr.tokenizer import TOKENIZERS, CharTokenizer, Tokenizer
 
@@ -97,19 +98,22 @@ class Bundle:
     beam_calibration: Calibration | None = None
 
 
-def save_bundle(bundle: Bundle, path: Path | str) -> Path:
-    """Write `bundle` to the folder `path`, whole or not at all; replaces an earlier bundle there."""
+def save_bundle(bundle: Bundle, path: Path | str, weights: str = "float32") -> Path:
+    """Write `bundle` to the folder `path`, whole or not at all; replaces an earlier bundle there.
+
+    `weights` says how they are stored: "float32", or rounded to "float16" or "int8".
+    """
     path = Path(path)
     if path.exists() and not is_bundle(path):
         raise BundleError(f"{path} exists and is no bundle; choose another folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
-        weights = {
+        tensors = {
             name: tensor.detach().cpu().contiguous()
             for name, tensor in bundle.model.state_dict().items()
         }
-        safetensors.torch.save_file(weights, staging / WEIGHTS_FILE)
+        safetensors.torch.save_file(pack_weights(tensors, weights), staging / WEIGHTS_FILE)
         (staging / TOKENS_FILE).write_text(
             json.dumps(bundle.tokenizer.tokens, ensure_ascii=False, indent=0) + "\n", "utf-8"
         )
@@ -269,7 +273,7 @@ def _load_model(path: Path, config: ModelConfig, expected_hash: str) -> Acoustic
         raise BundleError(f"{path} is damaged (its SHA-256 is not the one in {CONFIG_FILE})")
     model = AcousticModel(config)
     try:
-        model.load_state_dict(safetensors.torch.load_file(path))
+        model.load_state_dict(unpack_weights(safetensors.torch.load_file(path)))
     except (SafetensorError, RuntimeError) as error:
         raise BundleError(f"{path} does not fit {CONFIG_FILE}: {error}") from error
     return model.eval()

@@ -1,8 +1,11 @@
 """Recognizer: the only place that joins audio, model, decoder and tokenizer -> Transcript."""
 
-from collections.abc import Sequence
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soxr
@@ -10,22 +13,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asr.audio import load_audio
+from asr.audio import AudioStream, AudioWarning, load_audio, printable
+from asr.batch import BatchOptions, Result, transcribe_files
 from asr.bundle import Bundle, load_bundle
 from asr.decoder import GREEDY, Decoder, DecoderOptions, make_decoder
 from asr.decoding.hypothesis import Hypothesis
 from asr.errors import AsrError, UsageError
+from asr.listen import transcribe_recording
 from asr.manifest import Utterance
 from asr.model import ModelOutput
+from asr.quantize import int8_network
 from asr.tokenizer import Tokenizer
 from asr.transcript import Transcript, Word
 
 DEFAULT_MODEL = "default"
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "int8")
+WORD_BREAK_S = 0.35  # blanks for longer than this between two letters are the end of a word
 
 
 class Recognizer:
-    """A model ready to transcribe. Each transcript is independent of its batch neighbours."""
+    """A model ready to transcribe. Each transcript is independent of its batch neighbours, except in
+    int8, which rounds by batch (`asr.quantize`)."""
 
     def __init__(
         self,
@@ -37,11 +45,14 @@ class Recognizer:
     ) -> None:
         if precision not in PRECISIONS:
             raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+        if precision == "int8" and device != "cpu":
+            raise UsageError(f"precision int8 is for the CPU, not {device}: use bfloat16")
         self.bundle = bundle
         self.device = torch.device(device)
         self.precision = precision
         self.decoder = decoder
         self.model = bundle.model.to(self.device)
+        self._network = int8_network(self.model) if precision == "int8" else self.model
 
     @property
     def sample_rate(self) -> int:
@@ -59,26 +70,70 @@ class Recognizer:
         return f"{self.model_id} {self.precision} {self.decoder.settings}"
 
     def transcribe(
-        self, audio: Path | str | NDArray[np.float32], sample_rate: int | None = None
+        self, audio: Path | str | NDArray[Any], sample_rate: int | None = None
     ) -> Transcript:
-        """Transcribe one file, or a mono waveform (S,) of `sample_rate` (default: the model's)."""
-        if isinstance(audio, Path | str):
-            waveform = load_audio(audio, self.sample_rate)
-        else:
-            waveform = np.asarray(audio, dtype=np.float32)
-            if sample_rate not in (None, self.sample_rate):
-                waveform = soxr.resample(waveform, sample_rate, self.sample_rate, quality="HQ")
-        return self.transcribe_batch([waveform])[0]
+        """Transcribe one recording of any length, as `asr transcribe` does.
+
+        Args:
+            audio: a file, or a mono waveform (S,): floats in [-1, 1], or integers of full scale.
+            sample_rate: of a waveform, Hz; None: the model's. A file says its own.
+
+        Raises:
+            AudioError: the file cannot be read.
+            AsrError: samples that are not finite.
+            UsageError: an array of another shape, or a rate for a file.
+
+        Warns:
+            AudioWarning: something is missing or odd in the file.
+        """
+        if not isinstance(audio, Path | str):
+            return transcribe_recording(self, [self._to_waveform(audio, sample_rate)])
+        if sample_rate is not None:
+            raise UsageError("sample_rate is for waveforms: an audio file says its own")
+        with AudioStream(audio, self.sample_rate) as stream:
+            transcript = transcribe_recording(self, stream)
+            for note in stream.notes:
+                warnings.warn(f"{printable(audio)}: {note}", AudioWarning, stacklevel=2)
+        return transcript
+
+    def transcribe_many(
+        self, inputs: Iterable[Path | str], options: BatchOptions | None = None
+    ) -> Iterator[Result]:
+        """Transcribe files, folders, globs or manifests as `asr transcribe` does, files together.
+
+        Results come in input order, each as soon as it and those before it are ready. An input that
+        fails is a result with its reason; it stops no other.
+        """
+        return transcribe_files(self, inputs, options)
+
+    def _to_waveform(self, samples: NDArray[Any], sample_rate: int | None) -> NDArray[np.float32]:
+        samples = np.asarray(samples)
+        if samples.ndim != 1:
+            raise UsageError(f"a waveform is mono, of shape (S,), not {samples.shape}")
+        is_integer = np.issubdtype(samples.dtype, np.signedinteger)
+        if not (is_integer or np.issubdtype(samples.dtype, np.floating)):
+            raise UsageError(f"samples are floats or signed integers, not {samples.dtype}")
+        waveform = samples.astype(np.float32)
+        if is_integer:
+            waveform /= -float(np.iinfo(samples.dtype).min)
+        if not np.isfinite(waveform).all():
+            raise AsrError("the waveform holds samples that are not finite numbers (NaN or Inf)")
+        if sample_rate in (None, self.sample_rate):
+            return waveform
+        resampled: NDArray[np.float32] = soxr.resample(
+            waveform, sample_rate, self.sample_rate, quality="HQ"
+        )
+        return resampled
 
     def transcribe_batch(self, waveforms: Sequence[NDArray[np.float32]]) -> list[Transcript]:
         """Transcribe mono waveforms (S,) at the model's sample rate as one padded batch."""
         if not waveforms:
             return []
-        return self.transcribe_padded(*_pad(waveforms))
+        return self.transcribe_padded(*pad(waveforms))
 
     def log_probs(self, waveforms: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """Log-probabilities (T', V) of each of mono waveforms (S,), as one padded batch."""
-        return trim(self.forward(*_pad(waveforms))) if waveforms else []
+        return trim(self.forward(*pad(waveforms))) if waveforms else []
 
     def transcribe_padded(self, waveforms: Tensor, lengths: Tensor) -> list[Transcript]:
         """Transcribe a padded batch: waveforms (B, S) float32, lengths (B,) samples."""
@@ -90,28 +145,26 @@ class Recognizer:
             self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
         )
         with torch.inference_mode(), autocast:
-            output: ModelOutput = self.model(waveforms.to(self.device), lengths.to(self.device))
+            output: ModelOutput = self._network(waveforms.to(self.device), lengths.to(self.device))
         return output
 
     def to_transcripts(self, output: ModelOutput, lengths: Tensor) -> list[Transcript]:
         """Decode a batch's log-probabilities; lengths (B,) samples give the durations."""
         hypotheses = self.decoder.decode_batch(trim(output), torch.get_num_threads())
-        durations = [length / self.sample_rate for length in lengths.tolist()]
+        break_s = WORD_BREAK_S if self.decoder.beam is None else math.inf  # a search writes spaces
+        config, tokenizer = self.bundle.model.config, self.bundle.tokenizer
         return [
-            self.to_transcript(hypothesis, duration_s)
-            for hypothesis, duration_s in zip(hypotheses, durations, strict=True)
+            self.to_transcript(hypothesis, length / self.sample_rate)
+            for hypothesis, length in zip(hypotheses, lengths.tolist(), strict=True)
         ]
 
     def to_transcript(self, hypothesis: Hypothesis, duration_s: float) -> Transcript:
         """Words of a hypothesis, with confidences calibrated where the bundle knows how."""
-        transcript = to_transcript(
-            hypothesis, self.bundle.tokenizer, self.model.config.output_frame_s, duration_s
-        )
-        calibration = (
-            self.bundle.greedy_calibration
-            if self.decoder.beam is None
-            else self.bundle.beam_calibration
-        )
+        bundle, greedy = self.bundle, self.decoder.beam is None
+        break_s = WORD_BREAK_S if greedy else math.inf  # a search writes spaces
+        frame_s = bundle.model.config.output_frame_s
+        transcript = to_transcript(hypothesis, bundle.tokenizer, frame_s, duration_s, break_s)
+        calibration = bundle.greedy_calibration if greedy else bundle.beam_calibration
         if calibration is None:
             return transcript
         words = [
@@ -121,8 +174,8 @@ class Recognizer:
         return replace(transcript, words=tuple(words))
 
 
-def _pad(waveforms: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
-    """Waveforms (B, S) with zeros at their ends, lengths (B,)."""
+def pad(waveforms: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
+    """Waveforms (S,) as one batch: (B, S) with zeros at their ends, and lengths (B,)."""
     lengths = torch.tensor([len(waveform) for waveform in waveforms])
     padded = torch.zeros(len(waveforms), int(lengths.max()))
     for row, waveform in zip(padded, waveforms, strict=True):
@@ -161,7 +214,8 @@ def load_model(
         path: a bundle's folder.
         device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", ...
         threads: CPU threads of torch; None leaves torch's choice.
-        precision: "float32", or "bfloat16" (faster where the processor has it).
+        precision: "float32", "bfloat16" (faster where the processor has it), or "int8" (CPU only,
+            faster where it has not; see `asr.quantize`).
         decoder: "greedy" or "beam"; None chooses by the bundle and the options below.
         lm: compiled language model, ARPA file, or a folder with one; None: the bundle's, if any.
         beam_size, lm_weight, word_bonus: of the beam search; None: the bundle's tuned values, else
@@ -217,11 +271,19 @@ def _resolve_device(device: str) -> str:
 
 
 def to_transcript(
-    hypothesis: Hypothesis, tokenizer: Tokenizer, output_frame_s: float, duration_s: float
+    hypothesis: Hypothesis,
+    tokenizer: Tokenizer,
+    output_frame_s: float,
+    duration_s: float,
+    break_s: float = math.inf,
 ) -> Transcript:
-    """Words of a hypothesis with their times; a word's confidence is the mean of its tokens'."""
+    """Words of a hypothesis with their times; a word's confidence is the mean of its tokens'.
+
+    A word ends where the tokens say so, and where no token follows for `break_s` seconds: a network
+    that was trained on utterances without pauses writes no space into a pause.
+    """
     words = []
-    for first, last in tokenizer.word_ranges(hypothesis.token_ids):
+    for first, last in _word_ranges(hypothesis, tokenizer, break_s / output_frame_s):
         words.append(
             Word(
                 text=tokenizer.decode(hypothesis.token_ids[first:last]),
@@ -231,3 +293,17 @@ def to_transcript(
             )
         )
     return Transcript(" ".join(word.text for word in words), tuple(words), duration_s)
+
+
+def _word_ranges(
+    hypothesis: Hypothesis, tokenizer: Tokenizer, break_frames: float
+) -> Iterator[tuple[int, int]]:
+    """(first, last + 1) token positions of each word, cut at pauses."""
+    for first, last in tokenizer.word_ranges(hypothesis.token_ids):
+        start = first
+        for position in range(first + 1, last):
+            pause = hypothesis.spans[position][0] - hypothesis.spans[position - 1][1]
+            if pause > break_frames:
+                yield start, position
+                start = position
+        yield start, last

@@ -26,7 +26,6 @@ from asr.confidence import (
 )
 from asr.decoder import GREEDY, Decoder, bind_language_model
 from asr.decoding.beam import BeamDecoder, BeamOptions
-from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.lexicon import Alphabet
 from asr.errors import UsageError
 from asr.evaluate import for_each_waveform
@@ -34,7 +33,7 @@ from asr.facts import UtteranceFacts
 from asr.manifest import Utterance, read_manifest
 from asr.scoring import CorpusScore, score
 from asr.text import get_normalizer
-from asr.transcribe import Recognizer, to_transcript
+from asr.transcribe import Recognizer
 from asr.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -253,12 +252,8 @@ def _run_network(utterances: Sequence[Utterance], recognizer: Recognizer) -> _Se
 
 
 def _wer(prepared: _Set, recognizer: Recognizer, decoder: Decoder) -> float:
-    decode = recognizer.bundle.tokenizer.decode
-    texts = {
-        name: decode(hypothesis.token_ids)
-        for name, hypothesis in _decode(prepared, decoder).items()
-    }
-    return _score(prepared, recognizer, texts).wer
+    transcripts = _transcripts(prepared, recognizer, decoder)
+    return _score(prepared, recognizer, transcripts).wer
 
 
 def _calibrate(prepared: _Set, recognizer: Recognizer, decoder: Decoder) -> CalibrationTrial | None:
@@ -275,28 +270,30 @@ def _calibrate(prepared: _Set, recognizer: Recognizer, decoder: Decoder) -> Cali
 
 def _judge(prepared: _Set, recognizer: Recognizer, decoder: Decoder) -> tuple[JudgedWord, ...]:
     """The words that `decoder` finds, with its own confidences."""
-    transcripts = {
-        name: _transcript(hypothesis, recognizer)
-        for name, hypothesis in _decode(prepared, decoder).items()
-    }
+    transcripts = _transcripts(prepared, recognizer, decoder)
     facts = {
         name: UtteranceFacts(confidences=tuple(word.confidence for word in transcript.words))
         for name, transcript in transcripts.items()
     }
-    texts = {name: transcript.text for name, transcript in transcripts.items()}
-    return judged_words(_score(prepared, recognizer, texts), facts)
+    return judged_words(_score(prepared, recognizer, transcripts), facts)
 
 
-def _transcript(hypothesis: Hypothesis, recognizer: Recognizer) -> Transcript:
-    frame_s = recognizer.model.config.output_frame_s
-    return to_transcript(hypothesis, recognizer.bundle.tokenizer, frame_s, math.inf)
-
-
-def _decode(prepared: _Set, decoder: Decoder) -> dict[str, Hypothesis]:
+def _transcripts(
+    prepared: _Set, recognizer: Recognizer, decoder: Decoder
+) -> dict[str, Transcript]:
+    """What a recognizer with this decoder would write, confidences not calibrated."""
+    bundle = replace(recognizer.bundle, greedy_calibration=None, beam_calibration=None)
+    writer = Recognizer(bundle, device=str(recognizer.device), decoder=decoder)
     hypotheses = decoder.decode_batch(list(prepared.log_probs.values()), torch.get_num_threads())
-    return dict(zip(prepared.log_probs, hypotheses, strict=True))
+    return {
+        name: writer.to_transcript(hypothesis, math.inf)
+        for name, hypothesis in zip(prepared.log_probs, hypotheses, strict=True)
+    }
 
 
-def _score(prepared: _Set, recognizer: Recognizer, texts: dict[str, str]) -> CorpusScore:
+def _score(
+    prepared: _Set, recognizer: Recognizer, transcripts: dict[str, Transcript]
+) -> CorpusScore:
+    texts = {name: transcript.text for name, transcript in transcripts.items()}
     normalize = get_normalizer(recognizer.bundle.normalizer)
     return score(prepared.references, texts, normalize=normalize)

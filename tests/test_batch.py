@@ -12,10 +12,8 @@ from tones import RATE, ToneRecognizer, silence, speech, text_of, tone
 from asr.batch import (
     BatchOptions,
     Status,
-    dense_batches,
     hash_file,
     in_order,
-    is_silent,
     transcribe_files,
     transcribe_items,
 )
@@ -243,27 +241,6 @@ def test_what_waits_decoded_is_bounded(tmp_path):
     reader.join()
     assert held[-1] == "closed"
     assert len(held) <= 7
-
-
-def test_dense_batches_hold_every_piece_once_and_little_padding():
-    rng = np.random.default_rng(0)
-    pieces = [
-        Piece(index, 0, Window(0, 0, np.zeros(length, np.float32)))
-        for index, length in enumerate(rng.integers(1, 36 * 100, 300))
-    ]
-    batches = list(dense_batches(pieces, 12_000))
-    assert sorted(piece.index for batch in batches for piece in batch) == list(range(300))
-    sizes = [[len(piece.window.waveform) for piece in batch] for batch in batches]
-    assert all(len(batch) == 1 or len(batch) * max(batch) <= 12_000 for batch in sizes)
-    padded = sum(len(batch) * max(batch) for batch in sizes)
-    assert padded / sum(map(sum, sizes)) < 1.04
-    assert list(dense_batches([], 100)) == []
-
-
-def test_silence_is_one_step_of_16_bits():
-    assert is_silent(np.full(10, 1 / 32768, np.float32))
-    assert not is_silent(np.full(10, 2 / 32768, np.float32))
-    assert is_silent(np.zeros(0, np.float32))
 
 
 def test_silence_never_reaches_the_recognizer(tmp_path):

@@ -18,6 +18,8 @@ import soundfile
 from broken_corpus import CASES, make_corpus
 from tones import RATE, ToneRecognizer, speech, text_of
 
+from asr.cli.transcribe import _share_cores
+
 HERE = Path(__file__).parent
 
 
@@ -366,3 +368,24 @@ def test_a_model_that_is_not_there_is_status_3(audio, capfd):
         main(["transcribe", "in", "--model", "nowhere"])
     assert left.value.code == 3
     assert "no model at nowhere" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("cores", "device", "threads", "workers", "expected"),
+    [
+        (2, "cpu", None, None, (2, 1)),
+        (1, "cpu", None, None, (1, 1)),
+        (32, "cpu", None, None, (8, 4)),
+        (4, "cpu", 2, None, (2, 2)),
+        (4, "cpu", 8, None, (1, 8)),
+        (4, "cpu", None, 1, (1, 4)),
+        (4, "cpu", 1, 3, (3, 1)),
+        (4, "cuda", None, None, (1, None)),
+    ],
+)
+def test_cores_are_shared_out_to_batches(monkeypatch, cores, device, threads, workers, expected):
+    set_threads = []
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setattr("torch.set_num_threads", set_threads.append)
+    found = _share_cores(device, threads, workers)
+    assert (found, (set_threads or [None])[0]) == expected

@@ -6,6 +6,7 @@ counts zero crossings, so it also hears a word cut in two, as a real one would.
 
 import time
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,7 @@ class ToneRecognizer:
     """Hears tones of 300-3000 Hz in steps of 50 Hz; raises on a waveform that holds `poison`."""
 
     sample_rate = RATE
+    device = SimpleNamespace(type="ears")
 
     def __init__(self, model_id: str = "tones", pause_s: float = 0.0) -> None:
         self.model_id = model_id

@@ -29,7 +29,9 @@ def evaluate(
     ),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
-    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    precision: Annotated[
+        str, typer.Option(help="float32, bfloat16, int8 (CPU; rounds by batch).")
+    ] = "float32",
     decoder: DecoderOption = None,
     lm: LmOption = None,
     beam_size: BeamSizeOption = None,

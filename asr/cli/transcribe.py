@@ -1,5 +1,6 @@
 """`asr transcribe`: audio of every kind -> transcripts."""
 
+import os
 import signal
 import sys
 import tempfile
@@ -22,11 +23,13 @@ from asr.cli.decoding import (
 )
 
 if TYPE_CHECKING:
-    from asr.batch import BatchOptions, BatchRecognizer, Result
+    from asr.batch import BatchOptions, Result
     from asr.inputs import Item
+    from asr.listen import BatchRecognizer
     from asr.outputs import OutputFolder
 
 INTERRUPTED = 130
+MAX_WORKERS = 8  # each holds a batch and what waits for it in memory
 
 
 class Channels(StrEnum):
@@ -83,7 +86,9 @@ def transcribe(
         Channels, typer.Option(help="Mix them, or transcribe each.")
     ] = Channels.MIX,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    precision: Annotated[
+        str, typer.Option(help="float32, bfloat16, int8 (CPU; rounds by batch).")
+    ] = "float32",
     decoder: DecoderOption = None,
     lm: LmOption = None,
     beam_size: BeamSizeOption = None,
@@ -91,11 +96,15 @@ def transcribe(
     word_bonus: WordBonusOption = None,
     unknown_penalty: UnknownPenaltyOption = None,
     hotwords: HotwordsOption = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads of the network.", min=1)] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="CPU threads for each batch.", min=1, show_default="cores / workers"),
+    ] = None,
     jobs: Annotated[int, typer.Option(help="Threads that read and decode files.", min=1)] = 2,
     workers: Annotated[
-        int, typer.Option(help="Batches at once; with more than one, set --threads 1.", min=1)
-    ] = 1,
+        int | None,
+        typer.Option(help="Batches at once.", min=1, show_default="a CPU's cores, up to 8"),
+    ] = None,
     batch_seconds: Annotated[
         float, typer.Option(help="Audio in one batch: more is faster, and takes memory.", min=1.0)
     ] = 120.0,
@@ -148,7 +157,9 @@ def transcribe(
             unknown_penalty=unknown_penalty,
             hotwords=hotwords,
         )
-        options = BatchOptions(jobs, batch_seconds, 8 * batch_seconds, workers)
+        workers = _share_cores(recognizer.device.type, threads, workers)
+        pool_s = 4 * max(2, workers) * batch_seconds
+        options = BatchOptions(jobs, batch_seconds, pool_s, workers)
         job = _Job(recognizer, items, options, quiet)
         with _stop_on_sigterm(), without_decoder_noise():
             if out is None:
@@ -161,6 +172,25 @@ def transcribe(
                 return job.to_folder(folder)
             finally:
                 folder.close()
+
+
+def _share_cores(device: str, threads: int | None, workers: int | None) -> int:
+    """How many batches run at once; sets torch's threads for each unless they were given.
+
+    On a CPU as many batches as it has cores, up to MAX_WORKERS: they share nothing, while threads
+    that share a batch wait for each other at every step, most of all beside other programs.
+    """
+    if device != "cpu":
+        return workers or 1
+    import torch
+
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on Linux
+        cores = os.cpu_count() or 1
+    workers = workers or min(max(1, cores // (threads or 1)), MAX_WORKERS)
+    torch.set_num_threads(threads or max(1, cores // workers))
+    return workers
 
 
 def _check_stdout_formats(names: Sequence[str], alone: bool) -> None:

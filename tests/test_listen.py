@@ -1,0 +1,84 @@
+"""One recording from its blocks: the same transcript as in a batch of many."""
+
+import numpy as np
+import pytest
+import soundfile
+from tones import RATE, ToneRecognizer, silence, speech, text_of
+
+import asr.listen
+from asr.batch import transcribe_files
+from asr.listen import dense_batches, is_silent, listen, transcribe_recording
+from asr.pool import Piece
+from asr.segment import Window
+
+VOCABULARY = [300 + 50 * (index * 7 % 50) for index in range(400)]
+
+
+def test_a_long_recording_has_all_its_words_and_equals_its_batch(tmp_path):
+    waveform = np.concatenate([speech(VOCABULARY[at : at + 10]) for at in range(0, 200, 10)])
+    soundfile.write(tmp_path / "a.wav", waveform, RATE, subtype="FLOAT")
+    recognizer = ToneRecognizer()
+    transcript = transcribe_recording(recognizer, [waveform[:70_000], waveform[70_000:]])
+    assert max(map(max, recognizer.batches)) <= 36 * RATE
+    assert transcript.text == text_of(VOCABULARY[:200])
+    assert transcript.duration_s == len(waveform) / RATE
+    (result,) = transcribe_files(ToneRecognizer(), [tmp_path / "a.wav"])
+    assert transcript == result.transcript
+
+
+def test_a_recording_is_held_in_part_only(monkeypatch):
+    """Windows go to the recognizer while later blocks are still to be asked for."""
+    monkeypatch.setattr(asr.listen, "POOL_S", 60.0)
+    recognizer, heard_at = ToneRecognizer(), []
+
+    def blocks():
+        for at in range(0, 400, 10):
+            heard_at.append(len(recognizer.batches))
+            yield speech(VOCABULARY[at : at + 10])
+
+    transcript = transcribe_recording(recognizer, blocks())
+    assert transcript.text == text_of(VOCABULARY)
+    assert 0 < heard_at[-1] < len(recognizer.batches)
+
+
+def test_nothing_is_an_empty_transcript():
+    assert transcribe_recording(ToneRecognizer(), []).duration_s == 0.0
+    recognizer = ToneRecognizer()
+    transcript = transcribe_recording(recognizer, [silence(100.0)])
+    assert (transcript.text, transcript.duration_s, recognizer.batches) == ("", 100.0, [])
+
+
+def test_silence_among_speech_keeps_its_place():
+    heard = listen(ToneRecognizer(), [speech([600]), silence(1.5), speech([700])])
+    assert [transcript.text for transcript in heard] == ["t600", "", "t700"]
+    assert heard[1].duration_s == 1.5
+
+
+def test_a_recognizer_that_returns_too_few_is_named():
+    class Forgetful(ToneRecognizer):
+        def transcribe_batch(self, waveforms):
+            return super().transcribe_batch(waveforms)[:1]
+
+    with pytest.raises(RuntimeError, match="1 transcripts for 2 waveforms"):
+        listen(Forgetful(), [speech([600]), speech([700])])
+
+
+def test_dense_batches_hold_every_piece_once_and_little_padding():
+    rng = np.random.default_rng(0)
+    pieces = [
+        Piece(index, 0, Window(0, 0, np.zeros(length, np.float32)))
+        for index, length in enumerate(rng.integers(1, 36 * 100, 300))
+    ]
+    batches = list(dense_batches(pieces, 12_000))
+    assert sorted(piece.index for batch in batches for piece in batch) == list(range(300))
+    sizes = [[len(piece.window.waveform) for piece in batch] for batch in batches]
+    assert all(len(batch) == 1 or len(batch) * max(batch) <= 12_000 for batch in sizes)
+    padded = sum(len(batch) * max(batch) for batch in sizes)
+    assert padded / sum(map(sum, sizes)) < 1.04
+    assert list(dense_batches([], 100)) == []
+
+
+def test_silence_is_one_step_of_16_bits():
+    assert is_silent(np.full(10, 1 / 32768, np.float32))
+    assert not is_silent(np.full(10, 2 / 32768, np.float32))
+    assert is_silent(np.zeros(0, np.float32))
