@@ -35,7 +35,7 @@ from asr.bundle import Bundle
 from asr.errors import UsageError
 from asr.manifest import Utterance, read_manifest
 from asr.model import ModelConfig
-from asr.tokenizer import CharTokenizer
+from asr.tokenizer import Tokenizer
 
 _ORDER = {reason: place for place, reason in enumerate(Reason)}
 
@@ -145,7 +145,7 @@ def _judge(loaded: Sequence[_Loaded], options: AuditOptions, normalizer: str) ->
 def _findings(
     one: _Loaded,
     unknown: Sequence[UnknownCharacter],
-    tokenizer: CharTokenizer,
+    tokenizer: Tokenizer,
     config: ModelConfig,
 ) -> list[Finding]:
     findings = [
@@ -185,11 +185,11 @@ def _describe(one: _Loaded, unknown: tuple[UnknownCharacter, ...]) -> ManifestAu
     )
 
 
-def _alphabet(loaded: Sequence[_Loaded], bundle: Bundle | None) -> tuple[CharTokenizer, str]:
+def _alphabet(loaded: Sequence[_Loaded], bundle: Bundle | None) -> tuple[Tokenizer, str]:
     if bundle is not None:
         return bundle.tokenizer, "the model"
     chosen = [one for one in loaded if one.is_train] or [loaded[0]]
-    tokenizer = CharTokenizer.from_texts(char for one in chosen for char in one.texts.characters)
+    tokenizer = Tokenizer.from_texts(char for one in chosen for char in one.texts.characters)
     return tokenizer, ", ".join(one.name for one in chosen)
 
 

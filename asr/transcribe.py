@@ -151,8 +151,6 @@ class Recognizer:
     def to_transcripts(self, output: ModelOutput, lengths: Tensor) -> list[Transcript]:
         """Decode a batch's log-probabilities; lengths (B,) samples give the durations."""
         hypotheses = self.decoder.decode_batch(trim(output), torch.get_num_threads())
-        break_s = WORD_BREAK_S if self.decoder.beam is None else math.inf  # a search writes spaces
-        config, tokenizer = self.bundle.model.config, self.bundle.tokenizer
         return [
             self.to_transcript(hypothesis, length / self.sample_rate)
             for hypothesis, length in zip(hypotheses, lengths.tolist(), strict=True)

@@ -278,9 +278,7 @@ def _judge(prepared: _Set, recognizer: Recognizer, decoder: Decoder) -> tuple[Ju
     return judged_words(_score(prepared, recognizer, transcripts), facts)
 
 
-def _transcripts(
-    prepared: _Set, recognizer: Recognizer, decoder: Decoder
-) -> dict[str, Transcript]:
+def _transcripts(prepared: _Set, recognizer: Recognizer, decoder: Decoder) -> dict[str, Transcript]:
     """What a recognizer with this decoder would write, confidences not calibrated."""
     bundle = replace(recognizer.bundle, greedy_calibration=None, beam_calibration=None)
     writer = Recognizer(bundle, device=str(recognizer.device), decoder=decoder)
