@@ -1,6 +1,7 @@
 """A local web server that does to downloads what real ones do: cuts, stalls, errors, redirects, no
 ranges, lies about lengths, files that change."""
 
+import os
 import re
 import threading
 from collections import deque
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from unittest import mock
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Server:
 def serve(files: dict[str, Hosted]) -> Iterator[Server]:
     """Host `files` on a free port of this machine."""
     stopping = threading.Event()
+    no_proxy = mock.patch.dict(os.environ, {"no_proxy": "127.0.0.1"})
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     httpd.daemon_threads = True
     server = Server(f"http://127.0.0.1:{httpd.server_address[1]}", files, [], stopping)
@@ -80,7 +83,8 @@ def serve(files: dict[str, Hosted]) -> Iterator[Server]:
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield server
+        with no_proxy:
+            yield server
     finally:
         stopping.set()
         httpd.shutdown()

@@ -117,6 +117,7 @@ class _Download:
     def run(self, name: str) -> None:
         """Fill the part file with what the fingerprint says. Raises _MirrorError, OSError."""
         for _ in range(_MAX_STARTS):
+            self._stop.clear()
             remote = self._look()
             kept = self._part.open(remote, self._fingerprint.has_checksum)
             if kept:
@@ -147,9 +148,10 @@ class _Download:
                 failures += 1
                 self._pause(error, failures)
                 continue
-            problem = self._fingerprint.wrong_length(remote.length) if remote.length else None
-            if problem is not None:
-                raise _MirrorError(f"is another file: {problem}")
+            if remote.length is not None:
+                problem = self._fingerprint.wrong_length(remote.length)
+                if problem is not None:
+                    raise _MirrorError(f"is another file: {problem}")
             return remote
 
     def _fetch(self, name: str, remote: Remote, kept: int) -> None:
@@ -160,9 +162,9 @@ class _Download:
             else:
                 self._fetch_whole(remote, task)
         seconds = max(time.monotonic() - started, 1e-3)
-        came = task.done - kept
-        rate = size_text(round(came / seconds))
-        self._reporter.say(f"{name}: {size_text(came)} in {time_text(seconds)} ({rate}/s)")
+        if came := task.done - kept:
+            rate = size_text(round(came / seconds))
+            self._reporter.say(f"{name}: {size_text(came)} in {time_text(seconds)} ({rate}/s)")
 
     def _fetch_whole(self, remote: Remote, task: Task) -> None:
         """From a server that sends no parts: each try begins at the beginning."""
@@ -174,6 +176,9 @@ class _Download:
                     self._part.append(received, block)
                     received += len(block)
                     task.advance(len(block))
+                    if self._fingerprint.is_exceeded(received):
+                        self._part.discard()
+                        raise _MirrorError("the server sends more than the file has")
                 return
             except TransferError as error:
                 failures += 1
@@ -182,7 +187,6 @@ class _Download:
 
     def _fetch_spans(self, remote: Remote, task: Task) -> None:
         """In several parts at once; the first failure ends them all."""
-        self._stop.clear()
         workers = _Workers(self._part.spans(), self._transport.connections)
         with ThreadPoolExecutor(workers.count) as pool:
             futures = [pool.submit(self._work, remote, workers, task) for _ in range(workers.count)]

@@ -37,6 +37,10 @@ class Fingerprint:
             return None
         return f"{num_bytes:,} bytes instead of {self.num_bytes:,}"
 
+    def is_exceeded(self, num_bytes: int) -> bool:
+        """Whether so many bytes are more than the file has in any release."""
+        return self.num_bytes is not None and num_bytes > max(self.num_bytes, *self.other_sizes, 0)
+
     def mismatch(self, path: Path, reporter: Reporter) -> str | None:
         """What is wrong with the file at `path`, or None.
 

@@ -1,11 +1,12 @@
 """What OpenSLR has of LibriSpeech: names, lengths, checksums, and the servers to take them from.
 
-Sources, each compared with a second one: MD5 of 12 and 31 are those of OpenSLR's md5sum.txt, as
-PaddleSpeech's dataset scripts carry them; SHA-256 and lengths of 12 are those of torchaudio's
-librispeech.py and TensorFlow Datasets' url_checksums/librispeech.txt; lengths of 31 and 11 are those
-of Kaldi's download_and_untar.sh and download_lm.sh, of the text of 11 those of url_checksums/
-librispeech_lm.txt. For the language models, the vocabulary and the lexicon no checksum is published:
-none is given here, and their length and gzip checksum are all that is checked.
+Sources: MD5 of 12 and 31 are those of OpenSLR's md5sum.txt, as PaddleSpeech's dataset scripts and
+others carry them. SHA-256 and lengths of 12 are those of TensorFlow Datasets' url_checksums/
+librispeech.txt; torchaudio's librispeech.py has the same SHA-256, Kaldi's download_and_untar.sh the
+same lengths. SHA-256 of 31 are what users of archives with the right MD5 found, Kaldi has the lengths.
+Lengths of 11 are those of Kaldi's download_lm.sh, length and SHA-256 of its text those of
+url_checksums/librispeech_lm.txt. For the language models, the vocabulary and the lexicon no checksum
+is published: none is given here, and their length and gzip checksum are all that is checked.
 """
 
 from dataclasses import dataclass

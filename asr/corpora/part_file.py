@@ -6,7 +6,6 @@ or days, and starts over when the file on the server is another one by then.
 """
 
 import json
-import os
 import threading
 import time
 from contextlib import suppress
@@ -88,8 +87,7 @@ class PartFile:
         self._have = []
         if remote.ranges and remote.length is not None:
             self._have = self._kept(remote, remote.length, checked)
-        mode = os.O_RDWR | os.O_CREAT | (0 if any(self._have) else os.O_TRUNC)
-        self._file = FileIO(os.open(self.path, mode, 0o644), "r+")
+        self._file = FileIO(self.path, "r+" if any(self._have) else "w+")
         self._save()
         return sum(self._have)
 
@@ -177,8 +175,11 @@ class PartFile:
             remote.length or 0, self._span_bytes, self._have,
         )  # fmt: skip
         temporary = self._state_path.with_name(f"{self._state_path.name}.new")
-        temporary.write_text(json.dumps(asdict(state)), "utf-8")
-        temporary.replace(self._state_path)
+        try:
+            temporary.write_text(json.dumps(asdict(state)), "utf-8")
+            temporary.replace(self._state_path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def _read_state(self) -> _State | None:
         """The sidecar; None where there is none that can be read."""

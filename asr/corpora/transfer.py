@@ -80,10 +80,9 @@ def look(url: str, patience: Patience) -> Remote:
     """Ask for a file's first byte. Raises TransferError."""
     with _open(url, patience, "bytes=0-0") as response:
         content_range = _content_range(response)
-        length = response.headers.get("Content-Length", "")
         return Remote(
             url=url,
-            length=content_range[1] if content_range else int(length) if length.isdigit() else None,
+            length=content_range[1] if content_range else _content_length(response),
             etag=response.headers.get("ETag"),
             last_modified=response.headers.get("Last-Modified"),
             ranges=content_range is not None,
@@ -161,6 +160,12 @@ def _content_range(response: http.client.HTTPResponse) -> tuple[int, int] | None
     header = response.headers.get("Content-Range", "")
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", header.strip())
     return (int(found[1]), int(found[2])) if response.status == 206 and found else None
+
+
+def _content_length(response: http.client.HTTPResponse) -> int | None:
+    """Length of the file, if the answer is the whole of it and says so."""
+    header = response.headers.get("Content-Length", "")
+    return int(header) if response.status == 200 and header.isdigit() else None
 
 
 def _check_same(remote: Remote, response: http.client.HTTPResponse) -> None:
