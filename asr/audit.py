@@ -35,7 +35,7 @@ from asr.bundle import Bundle
 from asr.errors import UsageError
 from asr.manifest import Utterance, read_manifest
 from asr.model import ModelConfig
-from asr.tokenizer import Tokenizer
+from asr.tokenizer import CharTokenizer, Tokenizer
 
 _ORDER = {reason: place for place, reason in enumerate(Reason)}
 
@@ -189,7 +189,7 @@ def _alphabet(loaded: Sequence[_Loaded], bundle: Bundle | None) -> tuple[Tokeniz
     if bundle is not None:
         return bundle.tokenizer, "the model"
     chosen = [one for one in loaded if one.is_train] or [loaded[0]]
-    tokenizer = Tokenizer.from_texts(char for one in chosen for char in one.texts.characters)
+    tokenizer = CharTokenizer.from_texts(char for one in chosen for char in one.texts.characters)
     return tokenizer, ", ".join(one.name for one in chosen)
 
 

@@ -67,17 +67,17 @@ class RunLog:
             self._file = None
 
 
-def lock(file: int) -> None:
+def lock(file: int, wait: bool = False) -> None:
     """Lock a file until it is closed or the process ends, however it ends.
 
-    Raises BlockingIOError if another holds it; without file locks does nothing.
+    Raises BlockingIOError if another holds it, or waits for it; without file locks does nothing.
     """
     try:
         import fcntl  # not on Windows
     except ImportError:
         return
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         raise
     except OSError:

@@ -59,7 +59,12 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "recipe=no/such"], 2, "Recipes: librispeech/clean-100"),
         (["train", "recipe=synthetic/demo", "trainer.epochs=1"], 2, "no such key: trainer.epochs"),
         (["prepare", "librispeech", "-s", "dev-dirty"], 2, "no subset dev-dirty"),
-        (["prepare", "librispeech", "-s", "dev-clean", "--data-dir", "nowhere"], 3, "no folder"),
+        (
+            ["prepare", "librispeech", "dev-clean", "--no-download", "--data-dir", "x"],
+            3,
+            "no folder",
+        ),
+        (["prepare", "librispeech", "dev-clean", "--mirror", "x"], 2, "a mirror is a web address"),
         (["evaluate", "nowhere.jsonl", "-m", "nothing"], 3, "no model at nothing"),
         (["evaluate", "nowhere.jsonl"], 3, "no default model"),
         (["info", "nowhere"], 3, "nowhere is no bundle, manifest, run folder or report"),

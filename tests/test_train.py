@@ -370,7 +370,7 @@ def test_failures_before_training_leave_no_run_folder(corpus: Path, tmp_path: Pa
         train([*bad, "data.normalizer=english"])
     with pytest.raises(AsrError, match="no folder"):
         train(["recipe=librispeech/mini", f"run_dir={run_dir}", f"data.data_dir={tmp_path}",
-               f"data.manifest_dir={tmp_path / 'manifests'}"])  # fmt: skip
+               f"data.manifest_dir={tmp_path / 'manifests'}", "data.download=false"])  # fmt: skip
     assert not run_dir.exists()
 
 

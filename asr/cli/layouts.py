@@ -224,6 +224,8 @@ def _prepare(
 
 
 def _show(prepared: "Prepared") -> None:
+    from asr.audit_summary import brief_audit
+
     typer.echo(prepared.layout)
     for note in prepared.notes:
         typer.echo(f"note: {note}")
@@ -233,6 +235,8 @@ def _show(prepared: "Prepared") -> None:
             f"{one.num_speakers} speakers"
         )
     typer.echo(_about_characters(prepared))
+    if prepared.sets:
+        typer.echo(brief_audit([one.manifest for one in prepared.sets]))
     if not prepared.problems:
         return
     print(f"{len(prepared.problems)} left out, all in {prepared.problems_path}:", file=sys.stderr)

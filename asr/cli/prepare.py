@@ -24,33 +24,77 @@ def register(app: typer.Typer) -> None:
 
 
 def librispeech(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Subsets (train-clean-5, train-clean-100, ..., dev-clean, test-other) and files of "
+            "language models (3-gram.pruned.1e-7.arpa.gz, librispeech-lexicon.txt, ...).",
+        ),
+    ] = None,
     subset: Annotated[
-        list[str], typer.Option("--subset", "-s", help="train-clean-5, dev-clean, ...")
-    ],
+        list[str] | None, typer.Option("--subset", "-s", help="The same as NAME.")
+    ] = None,
     data_dir: Annotated[
-        Path, typer.Option(envvar="ASR_DATA", help="Folder that holds LibriSpeech/ or the subsets.")
+        Path,
+        typer.Option(
+            envvar="ASR_DATA",
+            help="Folder that holds LibriSpeech/ or the subsets, or where they are put.",
+        ),
     ] = Path("data"),
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the manifests.")] = Path(
         "data/librispeech"
     ),
+    download: Annotated[bool, typer.Option(help="Download what is missing from OpenSLR.")] = True,
+    mirror: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Server to download from, like https://openslr.elda.org/resources; may be repeated."
+        ),
+    ] = None,
+    remove_archives: Annotated[
+        bool, typer.Option("--remove-archives", help="Delete an archive once it is unpacked.")
+    ] = False,
 ) -> int:
-    """LibriSpeech as it unpacks (.flac, also .opus .mp3 .wav): one manifest a subset.
+    """LibriSpeech by name: download what is missing, and write one manifest a subset.
 
-    Example: asr prepare librispeech -s train-clean-5 -s dev-clean --data-dir corpora -o manifests
+    Audio may also be .opus, .mp3 or .wav under the names of LibriSpeech.
+
+    Example: asr prepare librispeech train-clean-5 dev-clean-2 --data-dir corpora -o manifests
     """
     from asr.audit_summary import brief_audit
+    from asr.corpora.fetch import FetchOptions, fetch, locate, mirrors_from
     from asr.corpora.librispeech import prepare_librispeech
+    from asr.corpora.openslr import find_resources
+    from asr.corpora.progress import Reporter
+    from asr.errors import AsrError
 
-    prepared = prepare_librispeech(data_dir, subset, out)
+    resources = find_resources((*(names or ()), *(subset or ())))
+    if download:
+        options = FetchOptions(mirrors_from(mirror or ()), remove_archives)
+        fetch(data_dir, [one.name for one in resources], options, Reporter())
+    subsets = [one.name for one in resources if one.is_subset]
+    prepared = prepare_librispeech(data_dir, subsets, out) if subsets else []
     for one in prepared:
-        typer.echo(
-            f"{one.manifest}: {one.num_utterances} utterances, {one.duration_s / 3600:.2f} h, "
-            f"{one.num_speakers} speakers"
-        )
-    typer.echo(brief_audit([one.manifest for one in prepared]))
+        typer.echo(_line(one))
+    if prepared:
+        typer.echo(brief_audit([one.manifest for one in prepared]))
+    for text in (one.name for one in resources if not one.is_subset):
+        if not (path := locate(data_dir, text)).is_file():
+            raise AsrError(f"no file {path}; without --no-download it is fetched")
+        typer.echo(path)
     for one in prepared:
         _show_problems(one)
     return 1 if any(one.problems for one in prepared) else 0
+
+
+def _line(subset: "PreparedSubset") -> str:
+    published = subset.num_published
+    part = "" if subset.num_utterances == published else f" (the whole subset has {published})"
+    return (
+        f"{subset.manifest}: {subset.num_utterances} utterances, {subset.duration_s / 3600:.2f} h, "
+        f"{subset.num_speakers} speakers{part}"
+    )
 
 
 def _show_problems(subset: "PreparedSubset") -> None:

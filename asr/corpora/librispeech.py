@@ -4,21 +4,18 @@ Source: V. Panayotov, G. Chen, D. Povey, S. Khudanpur, "Librispeech", ICASSP 201
 .opus, .mp3 or .wav under the same names.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from asr.audio import AudioError, probe
+from asr.corpora.fetch import locate
+from asr.corpora.openslr import RESOURCES, SUBSETS
 from asr.errors import AsrError, UsageError
 from asr.manifest import Utterance, write_manifest
 from asr.parallel import parallel_map
 
-SUBSETS = (
-    "train-clean-5", "train-clean-100", "train-clean-360", "train-other-500",
-    "dev-clean", "dev-clean-2", "dev-other", "test-clean", "test-other",
-)  # fmt: skip
 _AUDIO_SUFFIXES = (".flac", ".opus", ".mp3", ".wav")
-_WHERE_TO_GET = "LibriSpeech is at https://www.openslr.org/12, its 5-hour subset at /31"
 
 
 @dataclass(frozen=True)
@@ -28,6 +25,7 @@ class PreparedSubset:
     Attributes:
         problems: a line for each utterance left out: a transcript without audio, audio without a
             transcript, unreadable or empty audio.
+        num_published: utterances that the subset has as published.
     """
 
     name: str
@@ -36,6 +34,7 @@ class PreparedSubset:
     num_speakers: int
     duration_s: float
     problems: tuple[str, ...]
+    num_published: int
 
 
 def prepare_librispeech(
@@ -49,32 +48,30 @@ def prepare_librispeech(
         UsageError: a subset that LibriSpeech does not have.
         AsrError: a subset's folder is missing or has no utterance with audio.
     """
+    check_subsets(subsets)
+    folders = [locate(Path(data_dir), name) for name in subsets]
+    missing = [str(folder) for folder in folders if not folder.is_dir()]
+    if missing:
+        raise AsrError(
+            f"no folder {', '.join(missing)}; let it be downloaded (without --no-download or "
+            "data.download=false), or name the folder that holds it with --data-dir (data.data_dir "
+            "in a recipe)"
+        )
+    return [_prepare_subset(folder, Path(out)) for folder in folders]
+
+
+def check_subsets(subsets: Sequence[str]) -> None:
+    """Raise UsageError for none, or for one that LibriSpeech does not have."""
     unknown = [name for name in subsets if name not in SUBSETS]
     if unknown or not subsets:
         raise UsageError(
             f"LibriSpeech has no subset {', '.join(unknown) or '(none given)'}; "
             f"there are: {', '.join(SUBSETS)}"
         )
-    root = find_root(Path(data_dir), subsets)
-    genders = _read_genders(root / "SPEAKERS.TXT")
-    return [_prepare_subset(root / name, Path(out), genders) for name in subsets]
 
 
-def find_root(data_dir: Path, subsets: Iterable[str]) -> Path:
-    """The folder under `data_dir` that holds all `subsets`; AsrError says which are missing."""
-    candidates = (data_dir / "LibriSpeech", data_dir)
-    for root in candidates:
-        if all((root / name).is_dir() for name in subsets):
-            return root
-    root = next((root for root in candidates if root.is_dir()), data_dir)
-    missing = [name for name in subsets if not (root / name).is_dir()]
-    raise AsrError(
-        f"no folder {', '.join(str(root / name) for name in missing)}; unpack the subset there or "
-        f"name the folder that holds it with --data-dir (data.data_dir in a recipe). {_WHERE_TO_GET}"
-    )
-
-
-def _prepare_subset(folder: Path, out: Path, genders: dict[str, str]) -> PreparedSubset:
+def _prepare_subset(folder: Path, out: Path) -> PreparedSubset:
+    genders = _read_genders(folder.parent / "SPEAKERS.TXT")
     texts, problems = _read_transcripts(folder)
     audio = {
         path.stem: path for path in sorted(folder.rglob("*")) if path.suffix in _AUDIO_SUFFIXES
@@ -109,6 +106,7 @@ def _prepare_subset(folder: Path, out: Path, genders: dict[str, str]) -> Prepare
         num_speakers=len({utterance.speaker_id for utterance in utterances}),
         duration_s=sum(utterance.duration_s for utterance in utterances),
         problems=tuple(problems),
+        num_published=RESOURCES[folder.name].num_utterances,
     )
 
 

@@ -52,6 +52,9 @@ class DataConfig:
         corpus: librispeech (subsets by name), synthetic (made here), manifests (paths).
         data_dir: where the audio is; for synthetic, where it is put.
         manifest_dir: where manifests of a corpus are written.
+        download: for librispeech, fetch the subsets that are missing from data_dir.
+        mirror: server to fetch from, like https://openslr.elda.org/resources; null tries OpenSLR's.
+        remove_archives: delete an archive once it is unpacked.
         train, dev, test: subset names of the corpus, or paths of manifests.
         sizes: for synthetic, utterances to make in each split.
         normalizer: name of the text normaliser (asr/text.py).
@@ -70,6 +73,9 @@ class DataConfig:
     corpus: str = "manifests"
     data_dir: str = "data"
     manifest_dir: str = "data/manifests"
+    download: bool = True
+    mirror: str | None = None
+    remove_archives: bool = False
     train: list[str] = field(default_factory=list)
     dev: list[str] = field(default_factory=list)
     test: list[str] = field(default_factory=list)

@@ -3,7 +3,9 @@
 import sys
 from pathlib import Path
 
-from asr.corpora.librispeech import prepare_librispeech
+from asr.corpora.fetch import FetchOptions, fetch, mirrors_from
+from asr.corpora.librispeech import check_subsets, prepare_librispeech
+from asr.corpora.progress import Reporter
 from asr.corpora.synthetic import prepare_synthetic
 from asr.errors import UsageError
 from asr.training.config import DataConfig
@@ -19,16 +21,10 @@ def prepare(data: DataConfig) -> dict[str, tuple[Path, ...]]:
         return {split: tuple(map(Path, chosen)) for split, chosen in names.items()}
     folder = Path(data.manifest_dir)
     if data.corpus == "librispeech":
-        subsets = sorted({name for chosen in names.values() for name in chosen})
-        missing = [name for name in subsets if not (folder / f"{name}.jsonl").is_file()]
-        for subset in prepare_librispeech(data.data_dir, missing, folder) if missing else []:
-            print(
-                f"prepared {subset.manifest}: {subset.num_utterances} utterances, "
-                f"{subset.duration_s / 3600:.2f} h, {len(subset.problems)} problems",
-                file=sys.stderr,
-            )
+        _librispeech(data, sorted({name for chosen in names.values() for name in chosen}), folder)
     elif data.corpus == "synthetic":
         sizes = data.sizes
+        print(f"data: synthetic speech in {folder}: nothing to download", file=sys.stderr)
         corpus = prepare_synthetic(folder, train=sizes.train, dev=sizes.dev, test=sizes.test)
         done = "found" if corpus.reused else "spoke"
         print(f"{done} the synthetic corpus in {folder}", file=sys.stderr)
@@ -39,3 +35,20 @@ def prepare(data: DataConfig) -> dict[str, tuple[Path, ...]]:
     return {
         split: tuple(folder / f"{name}.jsonl" for name in chosen) for split, chosen in names.items()
     }
+
+
+def _librispeech(data: DataConfig, subsets: list[str], folder: Path) -> None:
+    """Manifests of `subsets` in `folder`; what is missing is made, of audio that is fetched first."""
+    missing = [name for name in subsets if not (folder / f"{name}.jsonl").is_file()]
+    if not missing:
+        return
+    check_subsets(missing)
+    if data.download:
+        mirrors = mirrors_from([data.mirror] if data.mirror else [])
+        fetch(data.data_dir, missing, FetchOptions(mirrors, data.remove_archives), Reporter())
+    for subset in prepare_librispeech(data.data_dir, missing, folder):
+        print(
+            f"prepared {subset.manifest}: {subset.num_utterances} utterances, "
+            f"{subset.duration_s / 3600:.2f} h, {len(subset.problems)} problems",
+            file=sys.stderr,
+        )

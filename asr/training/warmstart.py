@@ -7,7 +7,7 @@ import torch
 from asr.bundle import Bundle
 from asr.errors import UsageError
 from asr.model import AcousticModel
-from asr.tokenizer import CharTokenizer
+from asr.tokenizer import Tokenizer
 from asr.training.config import RunConfig
 from asr.training.datamodule import SpeechDataModule
 
@@ -39,7 +39,7 @@ def check_same_network(config: RunConfig, start: Bundle) -> None:
         )
 
 
-def take_weights(model: AcousticModel, tokenizer: CharTokenizer, start: Bundle) -> str:
+def take_weights(model: AcousticModel, tokenizer: Tokenizer, start: Bundle) -> str:
     """Copy the bundle's weights into `model`; of the head, the rows of tokens that both have.
 
     Returns:
