@@ -1,10 +1,12 @@
 """What several test modules share: the real speech, a tiny model, a spoken utterance."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from browser import Browser, find_chromium
 
 from asr.bundle import Bundle, Training
 from asr.encoder import EncoderConfig
@@ -21,6 +23,17 @@ def asr_data() -> Path:
     if not (folder / "LibriSpeech").is_dir():
         pytest.skip(f"no real speech at {folder}: set ASR_DATA")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A headless browser, for tests of pages."""
+    command = find_chromium()
+    if command is None:
+        pytest.skip("chromium is not installed")
+    opened = Browser(command, tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

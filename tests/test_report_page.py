@@ -3,11 +3,10 @@
 import random
 import time
 import wave
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import Browser, find_chromium
+from browser import Browser
 
 from asr.breakdown import analyse
 from asr.facts import ReportFacts, UtteranceFacts
@@ -16,16 +15,6 @@ from asr.report_page import encode_alignment, json_block, script_hash
 from asr.scoring import CorpusScore, score
 
 ATTACK = "</script><script>window.attacked=true</script><img src=x onerror=window.attacked=true>"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    command = find_chromium()
-    if command is None:
-        pytest.skip("chromium is not installed")
-    opened = Browser(command, tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.close()
 
 
 @pytest.fixture(scope="module")
