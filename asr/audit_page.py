@@ -115,10 +115,11 @@ def _figures(audit: Audit, one: ManifestAudit) -> list[Figure]:
         )
         figures.append(_figure("Characters by length", svg, caption))
     levels = one.audio.levels if one.audio else None
+    minutes = one.speaker_minutes if one.num_speakers > 1 else None
     for shown, title, unit, what in (
         (one.durations, "Length", "seconds", "utterances"),
         (one.rates, "Rate of speech", "characters a second", "utterances"),
-        (one.speaker_minutes, "Speakers", "minutes a speaker", "speakers"),
+        (minutes, "Speakers", "minutes a speaker", "speakers"),
         (levels, "Level", "dBFS, loudest 25 ms", "utterances"),
     ):
         if shown:

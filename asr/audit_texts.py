@@ -13,7 +13,7 @@ from asr.ctc import min_frames
 from asr.manifest import Utterance
 from asr.model import ModelConfig
 from asr.text import DEFAULT_NORMALIZER, get_normalizer
-from asr.tokenizer import SPACE, CharTokenizer
+from asr.tokenizer import SPACE, Tokenizer
 
 _OTHER_SCRIPTS = "asr-any-1"
 _MAX_Z = 5.0
@@ -83,7 +83,7 @@ def lost_characters(characters: Iterable[str], normalizer: str) -> set[str]:
 
 
 def unknown_characters(
-    utterances: Sequence[Utterance], texts: Texts, tokenizer: CharTokenizer, normalizer: str
+    utterances: Sequence[Utterance], texts: Texts, tokenizer: Tokenizer, normalizer: str
 ) -> tuple[UnknownCharacter, ...]:
     """Characters that `tokenizer` lacks or the normaliser loses, most frequent first."""
     lost = lost_characters(texts.raw_characters, normalizer)
@@ -113,7 +113,7 @@ def text_findings(
     texts: Texts,
     durations_s: NDArray[np.float64],
     unknown: Sequence[UnknownCharacter],
-    tokenizer: CharTokenizer,
+    tokenizer: Tokenizer,
     config: ModelConfig,
 ) -> Iterator[Finding]:
     """Empty texts, unknown characters, infeasible utterances; rates of speech, furthest out first."""
@@ -141,7 +141,7 @@ def text_findings(
 
 
 def _infeasible(
-    text: str, duration_s: float, unknown: set[str], tokenizer: CharTokenizer, config: ModelConfig
+    text: str, duration_s: float, unknown: set[str], tokenizer: Tokenizer, config: ModelConfig
 ) -> str:
     """Why CTC has no path for `text`, or ''. Characters without a token are left out."""
     frames = config.num_output_frames(round(duration_s * config.features.sample_rate))

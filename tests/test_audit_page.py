@@ -1,12 +1,11 @@
 """The audit's page: static, self-contained, with pictures and clips to listen to."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from browser import READY_WITHOUT_SCRIPT, Browser, find_chromium
+from browser import READY_WITHOUT_SCRIPT, Browser
 from tones import RATE, speech
 
 from asr.audit import AuditOptions, audit
@@ -46,16 +45,6 @@ def test_page_needs_nothing_from_outside(page: Path) -> None:
     assert "<img" not in text
     assert 'id="shared-speaker"' in text
     assert "the normaliser leaves out ж" in text
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    command = find_chromium()
-    if command is None:
-        pytest.skip("chromium is not installed")
-    opened = Browser(command, tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.close()
 
 
 def test_page_in_a_browser(browser: Browser, page: Path, tmp_path: Path) -> None:
