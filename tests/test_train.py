@@ -48,9 +48,9 @@ def losses(run_dir: Path) -> dict[int, str]:
 
 @pytest.fixture(scope="module")
 def finished(corpus: Path) -> Path:
-    """The run folder of an uninterrupted run of 40 epochs."""
+    """The run folder of an uninterrupted run of 56 epochs."""
     run_dir = corpus / "runs/finished"
-    train([*overrides(corpus, run_dir), "trainer.max_epochs=40", "trainer.validate_every_epochs=7"])
+    train([*overrides(corpus, run_dir), "trainer.max_epochs=56", "trainer.validate_every_epochs=7"])
     return run_dir
 
 
