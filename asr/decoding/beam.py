@@ -57,8 +57,8 @@ class BeamOptions:
     """
 
     beam_size: int = 64
-    token_min_logp: float = -6.0
-    beam_threshold: float = 15.0
+    token_min_logp: float = -4.0
+    beam_threshold: float = 12.0
     lm_weight: float = 1.0
     word_bonus: float = 0.5
     unknown_penalty: float = inf

@@ -78,6 +78,7 @@ def synthetic(
 
 def real(model: str, manifest: Path, count: int) -> tuple[list[str], list[Matrix], list[str]]:
     from asr.manifest import read_manifest
+    from asr.text import normalize
     from asr.transcribe import load_model, load_utterance, trim
 
     recognizer = load_model(model, device="cpu")
@@ -86,7 +87,7 @@ def real(model: str, manifest: Path, count: int) -> tuple[list[str], list[Matrix
         waveform = torch.from_numpy(load_utterance(utterance, recognizer.sample_rate))
         output = recognizer.forward(waveform[None], torch.tensor([len(waveform)]))
         utterances.append(trim(output)[0])
-        texts.append(utterance.text)
+        texts.append(normalize(utterance.text, recognizer.bundle.normalizer))
     return texts, utterances, list(recognizer.bundle.tokenizer.tokens)
 
 
