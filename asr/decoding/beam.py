@@ -57,7 +57,7 @@ class BeamOptions:
     """
 
     beam_size: int = 64
-    token_min_logp: float = -4.0
+    token_min_logp: float = -5.0
     beam_threshold: float = 12.0
     lm_weight: float = 1.0
     word_bonus: float = 0.5
