@@ -20,7 +20,6 @@ from asr.bundle import LM_FILE, Decoding, load_bundle, save_bundle
 from asr.confidence import (
     Calibration,
     ConfidenceQuality,
-    JudgedWord,
     confidence_quality,
     fit_calibration,
 )
@@ -143,6 +142,14 @@ class Tuning:
 
 
 @dataclass(frozen=True)
+class _Decoded:
+    """What one decoder makes of the set, confidences not calibrated."""
+
+    transcripts: dict[str, Transcript]
+    score: CorpusScore
+
+
+@dataclass(frozen=True)
 class _Set:
     """A development set after the network: log_probs (T', V) and reference of each utterance."""
 
@@ -180,7 +187,7 @@ def tune(
     def run(decoding: Decoding) -> Trial:
         nonlocal done
         decoder = _decoder(recognizer, language_model, decoding)
-        trial = Trial(decoding, _wer(prepared, recognizer, decoder))
+        trial = Trial(decoding, _decode(prepared, recognizer, decoder).score.wer)
         done += 1
         if progress:
             progress(done, grid.num_trials)
@@ -197,11 +204,11 @@ def tune(
         for beam_size in sorted(set(grid.more_beam_sizes) - {grid.beam_size})
     ]
     beams = sorted([best, *beams], key=lambda trial: trial.decoding.beam_size)
+    greedy = _decode(prepared, recognizer, GREEDY)
     decoder = _decoder(recognizer, language_model, _best(beams).decoding)
     return Tuning(
-        Path(manifest), len(prepared.references), _wer(prepared, recognizer, GREEDY), grid, surface,
-        tuple(beams), _calibrate(prepared, recognizer, GREEDY),
-        _calibrate(prepared, recognizer, decoder), prepared.failures,
+        Path(manifest), len(prepared.references), greedy.score.wer, grid, surface, tuple(beams),
+        _calibrate(greedy), _calibrate(_decode(prepared, recognizer, decoder)), prepared.failures,
     )  # fmt: skip
 
 
@@ -251,13 +258,12 @@ def _run_network(utterances: Sequence[Utterance], recognizer: Recognizer) -> _Se
     return _Set(log_probs, references, failures)
 
 
-def _wer(prepared: _Set, recognizer: Recognizer, decoder: Decoder) -> float:
-    transcripts = _transcripts(prepared, recognizer, decoder)
-    return _score(prepared, recognizer, transcripts).wer
-
-
-def _calibrate(prepared: _Set, recognizer: Recognizer, decoder: Decoder) -> CalibrationTrial | None:
-    words = _judge(prepared, recognizer, decoder)
+def _calibrate(decoded: _Decoded) -> CalibrationTrial | None:
+    facts = {
+        name: UtteranceFacts(confidences=tuple(word.confidence for word in transcript.words))
+        for name, transcript in decoded.transcripts.items()
+    }
+    words = judged_words(decoded.score, facts)
     calibration, before = fit_calibration(words), confidence_quality(words)
     if calibration is None or before is None:
         return None
@@ -268,30 +274,15 @@ def _calibrate(prepared: _Set, recognizer: Recognizer, decoder: Decoder) -> Cali
     return CalibrationTrial(calibration, before, after)
 
 
-def _judge(prepared: _Set, recognizer: Recognizer, decoder: Decoder) -> tuple[JudgedWord, ...]:
-    """The words that `decoder` finds, with its own confidences."""
-    transcripts = _transcripts(prepared, recognizer, decoder)
-    facts = {
-        name: UtteranceFacts(confidences=tuple(word.confidence for word in transcript.words))
-        for name, transcript in transcripts.items()
-    }
-    return judged_words(_score(prepared, recognizer, transcripts), facts)
-
-
-def _transcripts(prepared: _Set, recognizer: Recognizer, decoder: Decoder) -> dict[str, Transcript]:
-    """What a recognizer with this decoder would write, confidences not calibrated."""
+def _decode(prepared: _Set, recognizer: Recognizer, decoder: Decoder) -> _Decoded:
+    """What a recognizer with this decoder would write, against the references."""
     bundle = replace(recognizer.bundle, greedy_calibration=None, beam_calibration=None)
     writer = Recognizer(bundle, device=str(recognizer.device), decoder=decoder)
     hypotheses = decoder.decode_batch(list(prepared.log_probs.values()), torch.get_num_threads())
-    return {
+    transcripts = {
         name: writer.to_transcript(hypothesis, math.inf)
         for name, hypothesis in zip(prepared.log_probs, hypotheses, strict=True)
     }
-
-
-def _score(
-    prepared: _Set, recognizer: Recognizer, transcripts: dict[str, Transcript]
-) -> CorpusScore:
     texts = {name: transcript.text for name, transcript in transcripts.items()}
-    normalize = get_normalizer(recognizer.bundle.normalizer)
-    return score(prepared.references, texts, normalize=normalize)
+    normalize = get_normalizer(bundle.normalizer)
+    return _Decoded(transcripts, score(prepared.references, texts, normalize=normalize))

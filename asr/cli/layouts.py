@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
@@ -223,6 +223,27 @@ def _prepare(
     return 1 if prepared.problems else 0
 
 
+class PreparedManifest(Protocol):
+    """What is told of a manifest, whoever has prepared it."""
+
+    @property
+    def manifest(self) -> Path: ...
+    @property
+    def num_utterances(self) -> int: ...
+    @property
+    def duration_s(self) -> float: ...
+    @property
+    def num_speakers(self) -> int: ...
+
+
+def manifest_line(one: PreparedManifest, speakers: str = "speakers") -> str:
+    """A manifest with its size, for the screen."""
+    return (
+        f"{one.manifest}: {one.num_utterances} utterances, {one.duration_s / 3600:.2f} h, "
+        f"{one.num_speakers} {speakers}"
+    )
+
+
 def _show(prepared: "Prepared") -> None:
     from asr.audit_summary import brief_audit
 
@@ -230,10 +251,7 @@ def _show(prepared: "Prepared") -> None:
     for note in prepared.notes:
         typer.echo(f"note: {note}")
     for one in prepared.sets:
-        typer.echo(
-            f"{one.manifest}: {one.num_utterances} utterances, {one.duration_s / 3600:.2f} h, "
-            f"{one.num_speakers} speakers"
-        )
+        typer.echo(manifest_line(one))
     typer.echo(_about_characters(prepared))
     if prepared.sets:
         typer.echo(brief_audit([one.manifest for one in prepared.sets]))

@@ -91,10 +91,7 @@ def librispeech(
 def _line(subset: "PreparedSubset") -> str:
     published = subset.num_published
     part = "" if subset.num_utterances == published else f" (the whole subset has {published})"
-    return (
-        f"{subset.manifest}: {subset.num_utterances} utterances, {subset.duration_s / 3600:.2f} h, "
-        f"{subset.num_speakers} speakers{part}"
-    )
+    return layouts.manifest_line(subset) + part
 
 
 def _show_problems(subset: "PreparedSubset") -> None:
@@ -133,8 +130,5 @@ def synthetic(
     )
     splits = (corpus.train, corpus.dev, corpus.test)
     for split in splits:
-        typer.echo(
-            f"{split.manifest}: {split.num_utterances} utterances, {split.duration_s / 3600:.2f} h, "
-            f"{split.num_speakers} voices"
-        )
+        typer.echo(layouts.manifest_line(split, "voices"))
     typer.echo(brief_audit([split.manifest for split in splits]))

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from asr.errors import UsageError
+from asr.errors import AsrError, UsageError
 from asr.inputs import AUDIO_SUFFIXES
 
 SUBSETS: Mapping[str, str] = {
@@ -100,6 +100,13 @@ def ending(path: str) -> str:
 def without_ending(path: str) -> str:
     """A path without the ending of the file's name."""
     return os.path.splitext(path)[0]  # noqa: PTH122 - a hundred thousand times
+
+
+def files_of(folder: Path, known: Iterable[str] | None) -> Iterable[str]:
+    """`known`, or where it is None every visible file below `folder`; AsrError: no such folder."""
+    if not folder.is_dir():
+        raise AsrError(f"no folder {folder}")
+    return walk_files(folder) if known is None else known
 
 
 def walk_files(folder: Path) -> Iterator[str]:

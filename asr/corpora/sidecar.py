@@ -16,11 +16,10 @@ from asr.corpora.listing import (
     Problem,
     Reason,
     ending,
+    files_of,
     is_audio,
-    walk_files,
     without_ending,
 )
-from asr.errors import AsrError
 from asr.textfiles import TextFileError, read_lines
 
 TEXT_SUFFIXES = (".txt", ".lab")
@@ -43,9 +42,7 @@ def list_folder(
         AsrError: no such folder.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise AsrError(f"no folder {folder}")
-    audio, texts, problems = _by_stem(folder, walk_files(folder) if files is None else files)
+    audio, texts, problems = _by_stem(folder, files_of(folder, files))
     clips = []
     for stem, name in audio.items():
         if stem not in texts:

@@ -17,12 +17,11 @@ from asr.corpora.listing import (
     Problem,
     Reason,
     ending,
+    files_of,
     is_audio,
-    walk_files,
     without_ending,
 )
 from asr.corpora.sidecar import with_folders
-from asr.errors import AsrError
 from asr.subtitles import Cue
 from asr.textfiles import TextFileError, read_lines
 
@@ -65,9 +64,7 @@ def list_subtitles(
         AsrError: no such folder.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise AsrError(f"no folder {folder}")
-    pairs, problems = pair_subtitles(folder, walk_files(folder) if files is None else files)
+    pairs, problems = pair_subtitles(folder, files_of(folder, files))
     clips: list[Clip] = []
     for audio, subtitles in pairs.items():
         found, more = _clips(folder, audio, subtitles, encoding)

@@ -243,12 +243,6 @@ def _open_to_overrides(tree: DictConfig) -> None:
             _open_to_overrides(node)
 
 
-def _as_default(name: str) -> str:
-    """Hydra's override that adds the recipe `name` to the defaults list: GROUP=OPTION."""
-    group, _, option = name.rpartition("/")
-    return f"{group or '.'}={option}"
-
-
 def to_run_config(config: DictConfig) -> RunConfig:
     """Resolve interpolations and build the dataclasses; their own checks run here."""
     try:
