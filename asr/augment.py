@@ -1,5 +1,6 @@
-"""What a recipe's `augment` sets, and SpecAugment of log-mel spectra (Park et al. 2019, arXiv
-1904.08779) before the DCT, with the adaptive time masks of Park et al. 2020 (arXiv 1912.05533).
+"""What a recipe's `augment` sets, and what is done to log-mel spectra before the DCT: vocal tract
+length perturbation (Jaitly & Hinton 2013), then SpecAugment (Park et al. 2019, arXiv 1904.08779) with
+the adaptive time masks of Park et al. 2020 (arXiv 1912.05533).
 
 Masking cepstra would blur all bins at once; masking mel bins is what the method means. A masked
 value becomes the utterance's mean of its bin, which the normalisation turns into about zero.
@@ -11,12 +12,15 @@ import torch
 from torch import Tensor
 
 from asr.errors import UsageError
+from asr.features import FeatureConfig
 from asr.waveform_augment import GainConfig, NoiseConfig, ReverbConfig
+
+_WARPED_SHARE = 0.6  # of max_hz that a warp scales evenly; Jaitly & Hinton: 4800 of 8000 Hz
 
 
 @dataclass(frozen=True)
 class SpecAugmentConfig:
-    """Sizes of the masks.
+    """Sizes of the masks, and the warp before them.
 
     Attributes:
         freq_masks: number of frequency masks; 0 switches them off.
@@ -25,7 +29,10 @@ class SpecAugmentConfig:
         time_share: a time mask covers 0 to time_share of the utterance's frames (adaptive).
         max_time_share: all time masks of an utterance together cover at most this share of it;
             each is narrowed where time_masks * time_share is more.
-        start_step: training step from which on masks are applied.
+        vtlp: each utterance's frequencies are scaled by a factor drawn evenly from 1 - vtlp to
+            1 + vtlp, as if its speaker had another vocal tract (Jaitly & Hinton 2013, who take 0.1);
+            0 switches it off.
+        start_step: training step from which on masks and warps are applied.
     """
 
     freq_masks: int = 2
@@ -33,6 +40,7 @@ class SpecAugmentConfig:
     time_masks: int = 5
     time_share: float = 0.05
     max_time_share: float = 1.0
+    vtlp: float = 0.0
     start_step: int = 0
 
     def __post_init__(self) -> None:
@@ -42,6 +50,8 @@ class SpecAugmentConfig:
             raise UsageError(
                 "augment.time_share and augment.max_time_share must lie between 0 and 1"
             )
+        if not 0 <= self.vtlp < 0.5:
+            raise UsageError(f"augment.vtlp must be in [0, 0.5), not {self.vtlp}")
 
     @property
     def mask_share(self) -> float:
@@ -50,9 +60,11 @@ class SpecAugmentConfig:
 
     @property
     def active(self) -> bool:
-        """Whether any mask is ever drawn."""
-        return (self.freq_masks > 0 and self.freq_width > 0) or (
-            self.time_masks > 0 and self.mask_share > 0
+        """Whether any mask or warp is ever drawn."""
+        return (
+            self.vtlp > 0
+            or (self.freq_masks > 0 and self.freq_width > 0)
+            or (self.time_masks > 0 and self.mask_share > 0)
         )
 
 
@@ -77,12 +89,22 @@ class AugmentConfig(SpecAugmentConfig):
 
 @dataclass(frozen=True)
 class SpecAugment:
-    """Draws new masks for each utterance of each call from torch's random state of the device."""
+    """Draws new warps and masks for each utterance of each call from torch's random state of the device.
+
+    Attributes:
+        features: the front end whose mel bins are warped.
+    """
 
     config: SpecAugmentConfig
+    features: FeatureConfig = field(default_factory=FeatureConfig)
 
     def __call__(self, log_mel: Tensor, feature_lengths: Tensor) -> Tensor:
-        """Mask (B, T, n_mels) below feature_lengths (B,); returns a new tensor."""
+        """Warp and mask (B, T, n_mels) below feature_lengths (B,); returns a new tensor."""
+        if self.config.vtlp:
+            drawn = torch.rand(log_mel.shape[0], device=log_mel.device)
+            log_mel = warp_frequencies(
+                log_mel, 1 + self.config.vtlp * (2 * drawn - 1), self.features
+            )
         num_frames, n_mels = log_mel.shape[1:]
         bins = torch.full_like(feature_lengths, n_mels)
         masked = self._masks(
@@ -104,6 +126,40 @@ class SpecAugment:
             start = (torch.rand(batch, device=lengths.device) * (lengths - width + 1)).floor()
             masked |= (positions >= start[:, None]) & (positions < (start + width)[:, None])
         return masked
+
+
+def warp_frequencies(log_mel: Tensor, factors: Tensor, features: FeatureConfig) -> Tensor:
+    """The spectrum as a vocal tract of another length would give it (Jaitly & Hinton 2013, section 3).
+
+    What was at frequency f comes to factor * f; above 0.6 max_hz a straight line brings the rest to
+    max_hz. Values between two mel bins are interpolated.
+
+    Args:
+        log_mel: (B, T, n_mels).
+        factors: (B,), each between 0.5 and 1.5.
+
+    Shape: (B, T, n_mels), (B,) -> (B, T, n_mels).
+    """
+    low, high = (_mel(torch.tensor(hz)) for hz in (features.min_hz, features.max_hz))
+    step = (high - low) / (features.n_mels + 1)
+    bins = torch.arange(features.n_mels, device=log_mel.device)
+    targets_hz = 700 * (10 ** ((low + step * (bins + 1)) / 2595) - 1)
+    factors = factors[:, None]
+    knee_hz = _WARPED_SHARE * features.max_hz * factors.clamp(max=1.0)  # where the line begins
+    slope = (features.max_hz - knee_hz) / (features.max_hz - knee_hz / factors)
+    sources_hz = torch.where(
+        targets_hz <= knee_hz,
+        targets_hz / factors,
+        features.max_hz - (features.max_hz - targets_hz) / slope,
+    )
+    positions = ((_mel(sources_hz) - low) / step - 1).clamp(0, features.n_mels - 1)
+    weights = (1 - (positions[:, None, :] - bins[:, None]).abs()).clamp(min=0)
+    return log_mel @ weights  # (B, T, source) @ (B, source, target)
+
+
+def _mel(hz: Tensor) -> Tensor:
+    """HTK's mel scale, which the filter bank has."""
+    return 2595 * torch.log10(1 + hz / 700)
 
 
 def _bin_means(log_mel: Tensor, feature_lengths: Tensor) -> Tensor:

@@ -84,14 +84,14 @@ class AsrLitModule(lightning.LightningModule):
         return found.loss
 
     def _augmentation(self) -> MelAugmentation | None:
-        """SpecAugment from its first step on; with CR-CTC it masks more time."""
+        """SpecAugment and VTLP from their first step on; with CR-CTC the masks cover more time."""
         config, loss = self.augment_config, self.loss_config
         if not config.active or self.global_step < config.start_step:
             return None
         if loss.consistency_weight:
             time_masks = round(config.time_masks * loss.consistency_time_masks)
             config = dataclasses.replace(config, time_masks=time_masks)
-        return SpecAugment(config)
+        return SpecAugment(config, self.model.front_end.config)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation."""
