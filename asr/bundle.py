@@ -22,7 +22,7 @@ from asr.encoder import EncoderConfig
 from asr.errors import AsrError
 from asr.features import FeatureConfig
 from asr.model import AcousticModel, ModelConfig
-from asr.quantize import pack_weights, unpack_weights
+from asr.quantize import STORED, pack_weights, unpack_weights
 from asr.text import DEFAULT_NORMALIZER, get_normalizer
 from asr.tokenizer import TOKENIZERS, CharTokenizer, Tokenizer
 
@@ -34,6 +34,8 @@ CONFIG_FILE, TOKENS_FILE, WEIGHTS_FILE, CARD_FILE, LM_FILE = (
     "README.md",
     "lm.ngram",
 )
+DEFAULT_MODEL = "default"
+SHIPPED = Path(__file__).parent / "pretrained"  # the bundle that comes with asr
 _DECODERS = ("greedy", "beam")
 _Config = TypeVar("_Config", FeatureConfig, EncoderConfig)
 
@@ -85,6 +87,7 @@ class Bundle:
         language_model: path of the compiled language model that belongs to it, if one does.
         greedy_calibration, beam_calibration: of word confidences, found by `asr tune`; None where
             not measured.
+        weights: how they are stored: "float32", or rounded to "float16" or "int8".
     """
 
     model: AcousticModel
@@ -96,13 +99,11 @@ class Bundle:
     language_model: Path | None = None
     greedy_calibration: Calibration | None = None
     beam_calibration: Calibration | None = None
+    weights: str = "float32"
 
 
-def save_bundle(bundle: Bundle, path: Path | str, weights: str = "float32") -> Path:
-    """Write `bundle` to the folder `path`, whole or not at all; replaces an earlier bundle there.
-
-    `weights` says how they are stored: "float32", or rounded to "float16" or "int8".
-    """
+def save_bundle(bundle: Bundle, path: Path | str) -> Path:
+    """Write `bundle` to the folder `path`, whole or not at all; replaces an earlier bundle there."""
     path = Path(path)
     if path.exists() and not is_bundle(path):
         raise BundleError(f"{path} exists and is no bundle; choose another folder")
@@ -113,7 +114,7 @@ def save_bundle(bundle: Bundle, path: Path | str, weights: str = "float32") -> P
             name: tensor.detach().cpu().contiguous()
             for name, tensor in bundle.model.state_dict().items()
         }
-        safetensors.torch.save_file(pack_weights(tensors, weights), staging / WEIGHTS_FILE)
+        safetensors.torch.save_file(pack_weights(tensors, bundle.weights), staging / WEIGHTS_FILE)
         (staging / TOKENS_FILE).write_text(
             json.dumps(bundle.tokenizer.tokens, ensure_ascii=False, indent=0) + "\n", "utf-8"
         )
@@ -140,13 +141,18 @@ def is_bundle(path: Path) -> bool:
     return (path / CONFIG_FILE).is_file()
 
 
+def bundle_folder(model: Path | str) -> Path:
+    """The folder of a model: "default" is the one that comes with asr (./default a folder so named)."""
+    return SHIPPED if str(model) == DEFAULT_MODEL else Path(model)
+
+
 def load_bundle(path: Path | str) -> Bundle:
-    """Load a bundle, with its model in evaluation mode, on the CPU.
+    """Load a bundle, or "default", with its model in evaluation mode, on the CPU.
 
     Raises:
         BundleError: no such folder, a missing or damaged file, a newer format.
     """
-    path = Path(path)
+    path = bundle_folder(path)
     if not path.is_dir():
         raise BundleError(f"no model at {path}: a model is the folder that `asr train` writes")
     config = _read_json(path / CONFIG_FILE)
@@ -168,6 +174,9 @@ def load_bundle(path: Path | str) -> Bundle:
         decoding = _decoding(config.get("decoding"))
         calibrations = [_calibration(config.get(f"{name}_calibration")) for name in _DECODERS]
         expected_hash = str(config["model_sha256"])
+        weights = config.get("weights", "float32")
+        if weights not in STORED:
+            raise ValueError(f"weights are stored as {', '.join(STORED)}, not {weights!r}")
     except (KeyError, TypeError, ValueError, AttributeError, AsrError) as error:
         raise BundleError(f"{path}: {CONFIG_FILE} or {TOKENS_FILE} is damaged: {error}") from error
     model = _load_model(path / WEIGHTS_FILE, model_config, expected_hash)
@@ -177,6 +186,7 @@ def load_bundle(path: Path | str) -> Bundle:
     return Bundle(
         model, tokenizer, config["normalizer"], training, model_id, decoding,
         _language_model(path / LM_FILE, expected="lm_sha256" in config), *calibrations,
+        weights,
     )  # fmt: skip
 
 
@@ -229,6 +239,7 @@ def _config(bundle: Bundle, weights_hash: str) -> dict[str, Any]:
         "tokenizer": bundle.tokenizer.kind,
         "normalizer": bundle.normalizer,
         "training": dataclasses.asdict(bundle.training),
+        "weights": bundle.weights,
         "model_sha256": weights_hash,
     }
     if bundle.decoding is not None:

@@ -11,6 +11,7 @@ import re
 import shutil
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -81,16 +82,28 @@ def open_decoder(path: Path) -> Decoder:
         return SoundFileDecoder(path)
     except soundfile.LibsndfileError as error:
         sndfile_says = error.error_string.strip(" .") or "unknown format"
+    decoder = open_media(path)
+    if decoder is None:
+        raise AudioError(
+            path,
+            f"not audio that libsndfile reads ({sndfile_says}); for m4a, mp4, webm: {INSTALL_MEDIA}",
+        )
+    return decoder
+
+
+def open_media(path: Path, sample_rate: int | None = None) -> Decoder | None:
+    """A reader by FFmpeg, at a rate other than the file's if one is given; None where there is none.
+
+    Raises:
+        AudioError: FFmpeg does not know the file as audio.
+    """
     from asr.media import FfmpegDecoder, PyAVDecoder  # most files do not come this far
 
     if importlib.util.find_spec("av") is not None:
-        return PyAVDecoder(path)
+        return PyAVDecoder(path, sample_rate)
     if shutil.which("ffmpeg") and shutil.which("ffprobe"):
-        return FfmpegDecoder(path)
-    raise AudioError(
-        path,
-        f"not audio that libsndfile reads ({sndfile_says}); for m4a, mp4, webm: {INSTALL_MEDIA}",
-    )
+        return FfmpegDecoder(path, sample_rate)
+    return None
 
 
 def check_regular_file(path: Path) -> None:
@@ -167,14 +180,31 @@ class SoundFileDecoder:
                 if size == BLOCK and self._reopen_at(position):
                     size = CAREFUL_BLOCK
                     continue
-                self.notes.append(
-                    f"decoding stopped: {error.error_string.strip() or 'damaged data'}"
-                )
+                said = error.error_string.strip(" .") or "damaged data"
+                yield from self._read_on(position, said)
                 return
             if len(block) == 0:
                 return
             position += len(block)
             yield block
+
+    def _read_on(self, position: int, said: str) -> Iterator[Block]:
+        """What FFmpeg reads beyond `position`: libsndfile gives up on sound Opus files (with DTX)."""
+        stopped = f"{position / self.info.sample_rate:.2f} s ({said})"
+        other, delivered = None, 0
+        if self._container == "OGG":
+            with suppress(AudioError):
+                other = open_media(self._path, self.info.sample_rate)
+        if other is not None:
+            if other.info.channels == self.info.channels:
+                for block in other.blocks(position):
+                    delivered += len(block)
+                    yield block
+            other.close()
+        if delivered and other is not None:
+            self.notes += [f"libsndfile stopped at {stopped}: the rest by FFmpeg", *other.notes]
+        else:
+            self.notes.append(f"decoding stopped at {stopped}")
 
     def _reopen_at(self, position: int) -> bool:
         if self._container not in EXACT_SEEK:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from asr.bundle import CARD_FILE, is_bundle, load_bundle
+from asr.bundle import CARD_FILE, bundle_folder, is_bundle, load_bundle
 from asr.errors import AsrError
 from asr.run_state import describe_run, read_run
 
@@ -20,8 +20,8 @@ def is_manifest(path: Path | str) -> bool:
 
 
 def describe(path: Path | str) -> str:
-    """A few lines about `path`; AsrError where it is no bundle, run folder or report."""
-    path = Path(path)
+    """A few lines about `path`, or the model "default"; AsrError where it is no bundle, run or report."""
+    path = bundle_folder(path)
     if path.is_dir() and is_bundle(path):
         return _bundle(path)
     if path.is_dir() and (path / _RUN_CONFIG).is_file():

@@ -25,10 +25,11 @@ MEDIA_FORMATS = (
 class PyAVDecoder:
     """FFmpeg's libraries through PyAV (extra `media`): m4a, mp4, webm, mkv and most others."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sample_rate: int | None = None) -> None:
+        """Open `path`; its samples come at `sample_rate` if one is given."""
         import av
 
-        self._path = path
+        self._path, self._rate = path, sample_rate
         self.notes: list[str] = []
         options = {"protocol_whitelist": "file", "format_whitelist": MEDIA_FORMATS}
         # Tags need not be UTF-8; PyAV 19 has no such argument any more.
@@ -57,7 +58,7 @@ class PyAVDecoder:
             duration_s = float(stream.duration * stream.time_base)
         elif container.duration and not container.streams.video:
             duration_s = container.duration / 1e6
-        rate = stream.sample_rate
+        rate = self._rate or stream.sample_rate
         name = f"{container.format.name.split(',')[0]}/{stream.codec_context.name}".upper()
         return AudioInfo(rate, stream.channels, round(duration_s * rate), duration_s, name)
 
@@ -97,8 +98,9 @@ class PyAVDecoder:
 class FfmpegDecoder:
     """The ffmpeg program, for where PyAV is not installed."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, sample_rate: int | None = None) -> None:
+        """Open `path`; its samples come at `sample_rate` if one is given."""
+        self._path, self._rate = path, sample_rate
         self.notes: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
         self.info = self._probe()
@@ -122,7 +124,7 @@ class FfmpegDecoder:
             raise AudioError(self._path, "has no audio track")
         has_video = any(one.get("codec_type") == "video" for one in streams)
         promised = stream.get("duration") or (0.0 if has_video else container.get("duration", 0.0))
-        rate, duration_s = int(stream["sample_rate"]), float(promised)
+        rate, duration_s = self._rate or int(stream["sample_rate"]), float(promised)
         name = f"{container['format_name'].split(',')[0]}/{stream['codec_name']}".upper()
         return AudioInfo(rate, int(stream["channels"]), round(duration_s * rate), duration_s, name)
 
@@ -145,7 +147,7 @@ class FfmpegDecoder:
     def _pcm(self, size: int) -> Iterator[bytes]:
         """Raw float32 of whole sample frames, `size` bytes at a time."""
         command = ["ffmpeg", "-nostdin", *self._input(), "-map", "0:a:0"]
-        command += ["-f", "f32le", "-c:a", "pcm_f32le", "pipe:1"]
+        command += ["-f", "f32le", "-c:a", "pcm_f32le", "-ar", str(self.info.sample_rate), "pipe:1"]
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
         )

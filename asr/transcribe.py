@@ -15,7 +15,7 @@ from torch import Tensor
 
 from asr.audio import AudioStream, AudioWarning, load_audio, printable
 from asr.batch import BatchOptions, Result, transcribe_files
-from asr.bundle import Bundle, load_bundle
+from asr.bundle import DEFAULT_MODEL, Bundle, load_bundle
 from asr.decoder import GREEDY, Decoder, DecoderOptions, make_decoder
 from asr.decoding.hypothesis import Hypothesis
 from asr.errors import AsrError, UsageError
@@ -26,7 +26,6 @@ from asr.quantize import int8_network
 from asr.tokenizer import Tokenizer
 from asr.transcript import Transcript, Word
 
-DEFAULT_MODEL = "default"
 PRECISIONS = ("float32", "bfloat16", "int8")
 WORD_BREAK_S = 0.35  # blanks for longer than this between two letters are the end of a word
 
@@ -42,6 +41,7 @@ class Recognizer:
         device: str = "cpu",
         precision: str = "float32",
         decoder: Decoder = GREEDY,
+        upper: bool = False,
     ) -> None:
         if precision not in PRECISIONS:
             raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
@@ -51,6 +51,7 @@ class Recognizer:
         self.device = torch.device(device)
         self.precision = precision
         self.decoder = decoder
+        self.upper = upper
         self.model = bundle.model.to(self.device)
         self._network = int8_network(self.model) if precision == "int8" else self.model
 
@@ -66,8 +67,9 @@ class Recognizer:
 
     @property
     def settings(self) -> str:
-        """All that decides the words of a transcript: model, precision, decoder."""
-        return f"{self.model_id} {self.precision} {self.decoder.settings}"
+        """All that decides the words of a transcript: model, precision, decoder, capitals."""
+        capitals = " upper" if self.upper else ""
+        return f"{self.model_id} {self.precision} {self.decoder.settings}{capitals}"
 
     def transcribe(
         self, audio: Path | str | NDArray[Any], sample_rate: int | None = None
@@ -162,6 +164,8 @@ class Recognizer:
         break_s = WORD_BREAK_S if greedy else math.inf  # a search writes spaces
         frame_s = bundle.model.config.output_frame_s
         transcript = to_transcript(hypothesis, bundle.tokenizer, frame_s, duration_s, break_s)
+        if self.upper:
+            transcript = transcript.upper()
         calibration = bundle.greedy_calibration if greedy else bundle.beam_calibration
         if calibration is None:
             return transcript
@@ -203,6 +207,7 @@ def load_model(
     word_bonus: float | None = None,
     unknown_penalty: float | None = None,
     hotwords: Path | str | None = None,
+    upper: bool = False,
 ) -> Recognizer:
     """Load a bundle for use.
 
@@ -221,6 +226,7 @@ def load_model(
         unknown_penalty: ln, subtracted for each word that the language model lacks; None: only its
             words can be written.
         hotwords: file of phrases to prefer, one a line, optionally a tab and a weight.
+        upper: write capitals, as LibriSpeech's transcripts are.
 
     Raises:
         BundleError: not a usable bundle.
@@ -228,11 +234,6 @@ def load_model(
         UsageError: options that do not go together, hot words that cannot be used.
         AsrError: the device is not there.
     """
-    if str(path) == DEFAULT_MODEL:
-        raise AsrError(
-            "no default model is shipped with this version: train one with `asr train` and name "
-            "its folder with --model"
-        )
     options = DecoderOptions(
         decoder, lm, hotwords, beam_size, lm_weight, word_bonus, unknown_penalty
     )
@@ -244,6 +245,7 @@ def load_model(
         device=_resolve_device(device),
         precision=precision,
         decoder=make_decoder(bundle, options),
+        upper=upper,
     )
 
 

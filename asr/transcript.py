@@ -1,6 +1,6 @@
 """What a recognizer returns to its user: text, and words with their times."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -20,3 +20,8 @@ class Transcript:
     text: str
     words: tuple[Word, ...]
     duration_s: float
+
+    def upper(self) -> "Transcript":
+        """The same in capitals."""
+        words = tuple(replace(word, text=word.text.upper()) for word in self.words)
+        return replace(self, text=self.text.upper(), words=words)

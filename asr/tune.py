@@ -5,7 +5,6 @@ weights and word bonuses at one beam size, then other beam sizes at the best of 
 """
 
 import math
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from asr.breakdown import judged_words
-from asr.bundle import LM_FILE, Decoding, load_bundle, save_bundle
+from asr.bundle import Decoding, load_bundle
 from asr.confidence import (
     Calibration,
     ConfidenceQuality,
@@ -28,6 +27,7 @@ from asr.decoding.beam import BeamDecoder, BeamOptions
 from asr.decoding.lexicon import Alphabet
 from asr.errors import UsageError
 from asr.evaluate import for_each_waveform
+from asr.export import save_with_language_model
 from asr.facts import UtteranceFacts
 from asr.manifest import Utterance, read_manifest
 from asr.scoring import CorpusScore, score
@@ -222,21 +222,14 @@ def write_tuning(model: Path | str, tuning: Tuning, lm: Path | str | None = None
     Returns:
         The bundle's path.
     """
-    from asr.decoding.arpa import load_ngram
-
-    bundle = load_bundle(model)
-    with tempfile.TemporaryDirectory(prefix="asr-") as folder:
-        if lm is not None:
-            load_ngram(lm).save(Path(folder) / LM_FILE)
-            bundle = replace(bundle, language_model=Path(folder) / LM_FILE)
-        greedy, beam = tuning.greedy_confidence, tuning.beam_confidence
-        bundle = replace(
-            bundle,
-            decoding=tuning.best.decoding,
-            greedy_calibration=greedy.calibration if greedy else None,
-            beam_calibration=beam.calibration if beam else None,
-        )
-        return save_bundle(bundle, model)
+    greedy, beam = tuning.greedy_confidence, tuning.beam_confidence
+    bundle = replace(
+        load_bundle(model),
+        decoding=tuning.best.decoding,
+        greedy_calibration=greedy.calibration if greedy else None,
+        beam_calibration=beam.calibration if beam else None,
+    )
+    return save_with_language_model(bundle, model, lm)
 
 
 def _decoder(

@@ -351,3 +351,22 @@ def test_without_a_fallback_the_message_names_the_extra(media, monkeypatch):
     monkeypatch.setattr(asr.codecs.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(asr.codecs.shutil, "which", lambda name: None)
     assert "asr[media]" in reason(media / "a.m4a")
+
+
+@pytest.mark.parametrize("reader", ["PyAV", "ffmpeg"])
+def test_opus_that_libsndfile_gives_up_on_is_read_by_ffmpeg(
+    asr_data: Path, reader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libsndfile 1.2.2 calls it malformed after 1.98 s of 5; FFmpeg and opusdec read it all."""
+    if reader == "ffmpeg":
+        if shutil.which("ffmpeg") is None:
+            pytest.skip("ffmpeg is not installed")
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    else:
+        pytest.importorskip("av")
+    path = asr_data / "noise" / "sea_waves-4-195497-B.opus"
+    with AudioStream(path, 16_000) as stream:
+        samples = np.concatenate(list(stream))
+        assert any("the rest by FFmpeg" in note for note in stream.notes)
+    assert len(samples) == 80_016
+    assert np.abs(samples[40_000:]).max() > 0.1

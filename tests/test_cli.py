@@ -45,7 +45,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"asr {__version__}\n"
     assert run("--help") == 0
     listed = capsys.readouterr().out
-    commands = "prepare train transcribe evaluate score compare align tune lm info doctor"
+    commands = "prepare train transcribe evaluate score compare align tune lm export info doctor"
     for command in commands.split():
         assert command in listed
 
@@ -66,7 +66,10 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (["prepare", "librispeech", "dev-clean", "--mirror", "x"], 2, "a mirror is a web address"),
         (["evaluate", "nowhere.jsonl", "-m", "nothing"], 3, "no model at nothing"),
-        (["evaluate", "nowhere.jsonl"], 3, "no default model"),
+        (["evaluate", "nowhere.jsonl"], 3, "no manifest at nowhere.jsonl"),
+        (["tune", "nowhere.jsonl", "--write"], 2, "asr export default"),
+        (["export", "nothing", "-o", "copy"], 3, "no model at nothing"),
+        (["export", "nothing", "-o", "x", "--lm", "y", "--without-lm"], 2, "exclude each other"),
         (["info", "nowhere"], 3, "nowhere is no bundle, manifest, run folder or report"),
     ],
 )

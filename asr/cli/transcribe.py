@@ -96,6 +96,9 @@ def transcribe(
     word_bonus: WordBonusOption = None,
     unknown_penalty: UnknownPenaltyOption = None,
     hotwords: HotwordsOption = None,
+    upper: Annotated[
+        bool, typer.Option("--upper", help="Write capitals, as LibriSpeech's transcripts are.")
+    ] = False,
     threads: Annotated[
         int | None,
         typer.Option(help="CPU threads for each batch.", min=1, show_default="cores / workers"),
@@ -156,6 +159,7 @@ def transcribe(
             word_bonus=word_bonus,
             unknown_penalty=unknown_penalty,
             hotwords=hotwords,
+            upper=upper,
         )
         workers = _share_cores(recognizer.device.type, threads, workers)
         pool_s = 4 * max(2, workers) * batch_seconds

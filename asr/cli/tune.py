@@ -49,12 +49,19 @@ def tune(
 
     Example: asr tune dev-clean.jsonl --model runs/librispeech/mini/bundle --lm lm --write
     """
+    from asr.bundle import DEFAULT_MODEL
     from asr.decoder_noise import without_decoder_noise
+    from asr.errors import UsageError
     from asr.transcribe import load_model
     from asr.tune import Grid, write_tuning
     from asr.tune import tune as tune_weights
     from asr.tune_report import draw_surface, tuning_table
 
+    if write and model == DEFAULT_MODEL:
+        raise UsageError(
+            "--write changes a model of yours, not the one that came with asr: `asr export default -o "
+            "FOLDER` makes a copy"
+        )
     default = Grid()
     grid = Grid(
         _numbers(lm_weights, "--lm-weights", float) or default.lm_weights,

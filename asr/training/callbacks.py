@@ -44,7 +44,8 @@ class Throughput(Callback):
         self._mark = now
         self._samples += int(batch.waveform_lengths.sum())
         self._padded_samples += batch.waveforms.numel()
-        module.log("audio_s/s", self.audio_s_per_s, prog_bar=True, logger=False)
+        rate = self.audio_s_per_s * trainer.world_size  # ranks keep step with each other
+        module.log("audio_s/s", rate, prog_bar=True, logger=False)
 
     def on_validation_end(self, trainer: Any, module: Any) -> None:
         """Validation is not waiting."""
@@ -52,7 +53,7 @@ class Throughput(Callback):
 
     @property
     def audio_s_per_s(self) -> float:
-        """Seconds of audio trained on in a second."""
+        """Seconds of audio that this process trains on in a second."""
         elapsed_s = self._step_s + self._wait_s
         return self._samples / self.sample_rate / elapsed_s if elapsed_s else 0.0
 
@@ -62,13 +63,10 @@ class Throughput(Callback):
             return
         elapsed_s = self._step_s + self._wait_s
         padding = 1 - self._samples / self._padded_samples
-        module.log_dict(
-            {
-                "train/audio_s_per_s": self.audio_s_per_s,
-                "train/padding_share": padding,
-                "train/data_wait_share": self._wait_s / elapsed_s if elapsed_s else 0.0,
-            }
-        )
+        rate, wait_share = self.audio_s_per_s, self._wait_s / elapsed_s if elapsed_s else 0.0
+        module.log("train/audio_s_per_s", rate, sync_dist=True, reduce_fx="sum")  # of all ranks
+        shares = {"train/padding_share": padding, "train/data_wait_share": wait_share}
+        module.log_dict(shares, sync_dist=True)
 
 
 class ValidateLastEpoch(Callback):

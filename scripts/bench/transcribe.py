@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -53,10 +53,11 @@ ASR = "from asr.cli import main; main()"
 
 @dataclass(frozen=True)
 class Clip:
-    """A FLAC file and what is said in it, '' where that is not known."""
+    """A FLAC file, what is said in it and by whom; '' where that is not known."""
 
     path: Path
     text: str
+    speaker: str = ""
 
     @property
     def duration_s(self) -> float:
@@ -81,7 +82,9 @@ def main() -> None:
     options = parse_arguments()
     with tempfile.TemporaryDirectory(prefix="asr-bench-") as folder:
         with without_decoder_noise():
-            clips = make_clips(options.data, Path(folder), options.num_files)
+            again = itertools.cycle(find_speech(options.data))
+            sources = itertools.islice(again, options.num_files)
+            clips = make_clips(options.data, Path(folder), sources)
         compare(options, clips)
         for precision in options.precision:
             stages(options, precision, clips, Path(folder))
@@ -105,16 +108,24 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def make_clips(data: Path, folder: Path, number: int) -> list[Clip]:
-    """`number` FLAC files of the speech below `data`, again from the first if there are fewer."""
+def find_speech(data: Path) -> list[Path]:
+    """All audio below `data`, in order."""
     sources = sorted(path for path in data.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
     if not sources:
         sys.exit(f"no audio below {data}: name a folder of speech with --data")
+    return sources
+
+
+def make_clips(data: Path, folder: Path, sources: Iterable[Path]) -> list[Clip]:
+    """FLAC files of audio below `data`; the same file twice becomes two."""
     texts = dict(librispeech_texts(data))
     (folder / "flac").mkdir()
     clips = []
-    for index, source in zip(range(number), itertools.cycle(sources), strict=False):
-        clips.append(Clip(folder / "flac" / f"{index:05}.flac", texts.get(source.stem, "")))
+    for index, source in enumerate(sources):
+        speaker = source.stem.split("-")[0]
+        clips.append(
+            Clip(folder / "flac" / f"{index:05}.flac", texts.get(source.stem, ""), speaker)
+        )
         soundfile.write(clips[-1].path, load_audio(source), RATE, subtype="PCM_16")
     return clips
 

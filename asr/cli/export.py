@@ -1,0 +1,52 @@
+"""`asr export`: a copy of a model, smaller or with another language model."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Weights(StrEnum):
+    """How the network's weights are stored."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    INT8 = "int8"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("export")(export)
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="A bundle's folder, or default.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the copy.")],
+    weights: Annotated[
+        Weights | None,
+        typer.Option(help="Round the stored weights; as they are where left out."),
+    ] = None,
+    lm: Annotated[
+        Path | None, typer.Option(help="Put this language model in, compiled or ARPA.")
+    ] = None,
+    without_lm: Annotated[
+        bool, typer.Option("--without-lm", help="Leave the language model out.")
+    ] = False,
+) -> None:
+    """Copy a model, with its weights rounded or its language model changed.
+
+    float16 takes half and int8 a quarter of float32's space; both are computed with as floats.
+    A language model that is put in keeps the weights that `asr tune` found for the one before:
+    tune again.
+
+    Example: asr export runs/librispeech/mini/bundle -o small --weights int8 --lm lm
+    """
+    from asr.errors import UsageError
+    from asr.export import export_bundle
+
+    if lm is not None and without_lm:
+        raise UsageError("--lm and --without-lm exclude each other")
+    folder = export_bundle(model, out, weights=weights, lm=lm, without_lm=without_lm)
+    for file in sorted(folder.iterdir()):
+        typer.echo(f"{file}  {file.stat().st_size / 1e6:.2f} MB")

@@ -1,0 +1,77 @@
+"""Copies of models: smaller, or with another language model."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from language_bundle import write_language_model
+
+from asr.bundle import Bundle, BundleError, Decoding, load_bundle, save_bundle
+from asr.cli import main
+from asr.confidence import Calibration
+from asr.errors import AsrError, UsageError
+from asr.export import export_bundle
+
+TUNED = Decoding(0.7, 1.5, 16)
+
+
+@pytest.fixture
+def model(tiny_bundle: Bundle, tmp_path: Path) -> Path:
+    calibration = Calibration(1.0, 0.5, 0.1)
+    bundle = replace(
+        tiny_bundle, decoding=TUNED, greedy_calibration=calibration, beam_calibration=calibration
+    )
+    return save_bundle(bundle, tmp_path / "model")
+
+
+def test_rounded_weights_stay_rounded_in_copies_of_the_copy(model: Path, tmp_path: Path) -> None:
+    small = export_bundle(model, tmp_path / "small", weights="int8")
+    again = export_bundle(small, tmp_path / "again")
+    assert load_bundle(again).weights == "int8"
+    assert (again / "model.safetensors").read_bytes() == (small / "model.safetensors").read_bytes()
+    assert load_bundle(model).weights == "float32"
+    waveform, length = torch.randn(1, 16_000), torch.tensor([16_000])
+    outputs = [load_bundle(path).model(waveform, length).log_probs for path in (model, small)]
+    torch.testing.assert_close(*outputs, rtol=0, atol=0.1)
+
+
+def test_a_language_model_is_put_in_compiled_and_left_out_again(
+    model: Path, tmp_path: Path
+) -> None:
+    lm = write_language_model(tmp_path / "lm.ngram")
+    with_lm = load_bundle(export_bundle(model, tmp_path / "with", lm=lm))
+    assert with_lm.language_model is not None
+    assert with_lm.language_model.read_bytes() == lm.read_bytes()
+    assert with_lm.decoding == TUNED
+    greedy = load_bundle(export_bundle(tmp_path / "with", tmp_path / "greedy", without_lm=True))
+    assert greedy.language_model is greedy.decoding is greedy.beam_calibration is None
+    assert greedy.greedy_calibration is not None
+
+
+def test_a_copy_onto_itself(model: Path) -> None:
+    export_bundle(model, model, weights="float16")
+    assert load_bundle(model).weights == "float16"
+
+
+def test_what_goes_wrong_leaves_nothing_behind(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="float32, float16, int8"):
+        export_bundle(model, tmp_path / "out", weights="int4")
+    with pytest.raises(AsrError, match="novels"):
+        export_bundle(model, tmp_path / "out", lm=tmp_path / "novels")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    with pytest.raises(BundleError, match="is no bundle; choose another folder"):
+        export_bundle(model, mine)
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "mine"}
+
+
+def test_the_command_prints_the_files(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["export", str(model), "-o", str(tmp_path / "copy"), "--weights", "float16"])
+    assert stopped.value.code == 0
+    printed = capsys.readouterr().out
+    assert f"{tmp_path / 'copy' / 'model.safetensors'}  0.0" in printed
+    assert " MB" in printed
