@@ -26,6 +26,16 @@ from asr.significance import wer_interval
 from asr.transcribe import Recognizer, load_model, load_utterance
 from asr.waveform_augment import cut_or_repeat, mix
 
+LIBRISPEECH = "V. Panayotov, G. Chen, D. Povey, S. Khudanpur, ICASSP 2015"
+# What the trainings of scripts/release hear, and under which licence.
+DATA = {
+    "librispeech/mini": f"LibriSpeech train-clean-5 (CC BY 4.0; {LIBRISPEECH}), as Opus.",
+    "librispeech/released": f"""LibriSpeech train-clean-5 and 572 utterances of train-clean-100
+(CC BY 4.0; {LIBRISPEECH}), speechocean762's training
+speakers but for the 16 tested above (free for any use; J. Zhang et al., 2021), Kathleen's CMU Arctic
+prompts but for the sentences tested above (CC0), all as Opus of 24 kbit/s; noise of ESC-10 (CC BY 3.0),
+four fifths of its clips, and four room impulse responses (Apache-2.0).""",
+}
 SNRS_DB = (20, 10, 5, 0)
 ADULT_AGE = 18
 
@@ -63,11 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sets = [
         clean,
         TestSet(
-            "speechocean762, 16 held-out Mandarin speakers",
+            "speechocean762, 16 Mandarin speakers",
             options.data / "speechocean762" / "test.jsonl",
         ),
         TestSet(
-            "kathleen, held-out sentences of a voice in training",
+            "kathleen, held-out sentences of one reader",
             options.data / "kathleen" / "test.jsonl",
         ),
     ]
@@ -144,18 +154,18 @@ language model {sizes[LM_FILE]:.1f} MB.
 
 ## Data and licences
 
-LibriSpeech train-clean-5 and 572 utterances of train-clean-100 (CC BY 4.0; V. Panayotov, G. Chen,
-D. Povey, S. Khudanpur, 2015), speechocean762's training speakers but for 16 (free for any use; J. Zhang
-et al., 2021), Kathleen's CMU Arctic prompts (CC0), all as Opus of 24 kbit/s; noise of ESC-10 (CC BY
-3.0) and four room impulse responses (Apache-2.0). Language model: 109 English novels to 1925 (public
-domain) and the transcripts of train-clean-100 (CC BY 4.0).
+{DATA.get(bundle.training.recipe, "Not known here.")}
+
+Language model: 109 English novels to 1925 (public domain; none that LibriSpeech's development and test
+sets were read from, but Kathleen's prompts are from novels of that time) and the transcripts of
+train-clean-100 (CC BY 4.0).
 
 ## What it is not good for
 
 Spontaneous and fast speech, telephones and far microphones, several speakers at once, languages other
 than English, names and words of today (with its language model it writes no word that novels lack), and
 anything where a wrong word does harm. It writes no punctuation and no digits, and capitals either
-everywhere (`--upper`) or nowhere. Its training voices are mostly readers of audiobooks.
+everywhere (`--upper`) or nowhere. Most voices that it has learnt from are readers of audiobooks.
 """
 
 

@@ -33,7 +33,8 @@ class System:
     """Something that transcribes.
 
     Attributes:
-        command: to run, with the files after it; texts come on stdout, a line each.
+        command: to run, with the files after it; texts come on stdout, a line each, perhaps after
+            the file's name and a tab.
         model: its files, whose size counts.
     """
 
@@ -113,7 +114,8 @@ def measure(system: System, clips: Sequence[Clip]) -> str:
         check=True,
     )
     wall_s = time.perf_counter() - started
-    *texts, peak_kb = done.stdout.splitlines()
+    *lines, peak_kb = done.stdout.splitlines()
+    texts = (text.rpartition("\t")[2] for text in lines)
     found = score(
         {clip.path.stem: clip.text for clip in clips},
         dict(zip((clip.path.stem for clip in clips), texts, strict=True)),
