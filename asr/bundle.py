@@ -172,7 +172,7 @@ def load_bundle(path: Path | str) -> Bundle:
         get_normalizer(config["normalizer"])
         training = Training(**config["training"])
         decoding = _decoding(config.get("decoding"))
-        calibrations = [_calibration(config.get(f"{name}_calibration")) for name in _DECODERS]
+        greedy, beam = (_calibration(config.get(f"{name}_calibration")) for name in _DECODERS)
         expected_hash = str(config["model_sha256"])
         weights = config.get("weights", "float32")
         if weights not in STORED:
@@ -185,7 +185,7 @@ def load_bundle(path: Path | str) -> Bundle:
     ).hexdigest()[:16]
     return Bundle(
         model, tokenizer, config["normalizer"], training, model_id, decoding,
-        _language_model(path / LM_FILE, expected="lm_sha256" in config), *calibrations,
+        _language_model(path / LM_FILE, expected="lm_sha256" in config), greedy, beam,
         weights,
     )  # fmt: skip
 

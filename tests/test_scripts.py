@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = ("scripts/demo", "scripts/test", "scripts/setup.sh", ".ci/run")
+SCRIPTS = ("scripts/demo", "scripts/test", "scripts/release", "scripts/setup.sh", ".ci/run")
 
 pytestmark = pytest.mark.skipif(
     shutil.which("bash") is None or not (ROOT / "scripts").is_dir(),

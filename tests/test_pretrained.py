@@ -1,0 +1,50 @@
+"""The model that comes with asr: there, small, plain files, and as good as its card says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import asr
+from asr.bundle import SHIPPED, bundle_folder, load_bundle
+from asr.cli import main
+from asr.corpora.librispeech import prepare_librispeech
+from asr.evaluate import evaluate
+from asr.manifest import read_manifest, write_manifest
+
+MEGABYTE = 1e6
+
+
+def test_it_is_a_small_folder_of_plain_files() -> None:
+    files = {path.name: path.stat().st_size for path in SHIPPED.iterdir()}
+    assert set(files) == {
+        "README.md", "config.json", "lm.ngram", "model.safetensors", "tokens.json",
+    }  # fmt: skip
+    assert sum(files.values()) < 30 * MEGABYTE
+    bundle = load_bundle("default")
+    assert bundle.weights == "float16"
+    assert bundle.decoding is not None
+    assert bundle.greedy_calibration is not None
+    assert bundle.beam_calibration is not None
+
+
+def test_default_is_its_name_everywhere(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert bundle_folder("default") == SHIPPED
+    assert bundle_folder(tmp_path) == tmp_path
+    with pytest.raises(SystemExit):
+        main(["info", "default"])
+    assert "What it is not good for" in capsys.readouterr().out
+
+
+def test_it_has_the_wer_of_its_card(asr_data: Path, tmp_path: Path) -> None:
+    """On every eighth utterance of dev-clean, within what so few of them leave open."""
+    prepared, *_ = prepare_librispeech(asr_data, ["dev-clean"], tmp_path)
+    write_manifest(tmp_path / "part.jsonl", read_manifest(prepared.manifest)[::8])
+    card = (SHIPPED / "README.md").read_text("utf-8")
+    row = re.search(r"^\| dev-clean, 11 speakers \| .*$", card, flags=re.MULTILINE)
+    assert row is not None
+    greedy, beam = (float(cell.split()[0]) for cell in row[0].split(" | ")[2:4])
+    for decoder, stated in (("greedy", greedy), ("beam", beam)):
+        recognizer = asr.load_model(decoder=decoder)
+        found = evaluate(tmp_path / "part.jsonl", recognizer, tmp_path / decoder)
+        assert 100 * found.score.wer == pytest.approx(stated, rel=0.12)
