@@ -20,7 +20,7 @@ def is_manifest(path: Path | str) -> bool:
 
 
 def describe(path: Path | str) -> str:
-    """A few lines about `path`, or the model "default"; AsrError where it is no bundle, run or report."""
+    """A few lines about `path`, or the model "default"; AsrError where it is nothing of asr's."""
     path = bundle_folder(path)
     if path.is_dir() and is_bundle(path):
         return _bundle(path)

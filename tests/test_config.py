@@ -20,6 +20,7 @@ EXPECTED = {
     "librispeech/clean-460",
     "librispeech/full-960",
     "librispeech/mini",
+    "librispeech/released",
     "own-data/template",
     "synthetic/demo",
 }
@@ -137,7 +138,10 @@ def test_a_bad_override_fails_and_says_what_was_meant(override: str, message: st
         (["loss=intermediate", "loss.intermediate_layers=[3]"], "1 to 2 of encoder.num_layers = 3"),
         (["loss=intermediate", "loss.intermediate_layers=[0]"], "0 is not"),
         (["loss=intermediate", "encoder.num_layers=1"], "loss.intermediate_layers must be inner"),
-        (["loss=cr-ctc", "augment.time_masks=0", "augment.freq_masks=0"], "views that differ"),
+        (
+            ["loss=cr-ctc", "augment.time_masks=0", "augment.freq_masks=0", "augment.vtlp=0"],
+            "views that differ",
+        ),
     ],
 )
 def test_a_loss_that_the_network_cannot_have_is_refused(overrides: list[str], message: str) -> None:

@@ -138,8 +138,8 @@ class RunConfig:
         self.loss.taps(self.encoder.num_layers)
         if self.loss.consistency_weight and not self.augment.active:
             raise UsageError(
-                "loss.consistency_weight needs views that differ: set augment.time_masks or "
-                "augment.freq_masks"
+                "loss.consistency_weight needs views that differ: set augment.time_masks, "
+                "augment.freq_masks or augment.vtlp"
             )
 
 
