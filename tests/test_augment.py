@@ -149,9 +149,8 @@ def test_a_warped_tone_is_where_a_tone_of_the_warped_frequency_is() -> None:
 def test_a_warp_keeps_the_top_of_the_spectrum_in_its_place() -> None:
     """Above 0.6 max_hz the axis is bent so that nothing leaves it: the last bins move the least."""
     features = FeatureConfig()
-    ramp = torch.arange(40.0).expand(
-        2, 5, 40
-    )  # a bin's value is its number: warped, where it came from
+    # A bin's value is its number: warped, it says where it came from.
+    ramp = torch.arange(40.0).expand(2, 5, 40)
     sources = warp_frequencies(ramp, torch.tensor([0.9, 1.1]), features)[:, 0]
     moved = sources - torch.arange(40.0)
     assert (moved[0, 5:38] > 0).all()

@@ -5,7 +5,7 @@ Files are every n-th utterance of the speech, so that all speakers are among the
 environment of their own (`transcribe_peer.py` says which).
 
     python scripts/bench/systems.py --peer-python peers/bin/python \\
-        --whisper tiny.en=peers/tiny.en base=peers/base             # about 10 minutes
+        --whisper tiny.en=peers/tiny.en base=peers/base
 """
 
 import argparse
