@@ -7,8 +7,9 @@ yielded, when its last window is. A three-hour recording and ten thousand clips 
 
 import hashlib
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -153,16 +154,19 @@ class _Run:
         self._pool.expect_readers(len(threads))
         for thread in threads:
             thread.start()
+        running: deque[Future[list[tuple[Piece, Transcript | str]]]] = deque()
         try:
-            while self._pool.wait():
+            while running or self._pool.wait():
                 pieces, events = self._pool.take()
                 for event in events:
                     event()
                 yield from self._drain()
                 live = [piece for piece in pieces if self._progress(piece.index) is not None]
                 batches = dense_batches(live, round(self._options.batch_s * self._rate))
-                for outcome in workers.map(self._transcribe, batches):
-                    for piece, heard in outcome:
+                running.extend(workers.submit(self._transcribe, batch) for batch in batches)
+                enough = 2 * self._options.workers if live else len(running) - 1
+                while len(running) > max(0, enough):  # the workers have work while the pool fills
+                    for piece, heard in running.popleft().result():
                         self._add(piece, heard)
                     yield from self._drain()
         finally:

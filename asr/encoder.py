@@ -8,7 +8,7 @@ within rounding (`tests/test_encoder.py`, `scripts/bench/lstm.py`).
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -251,7 +251,30 @@ def reversal_index(lengths: Tensor, num_frames: int) -> Tensor:
 
 
 def _reorder(sequences: Tensor, index: Tensor) -> Tensor:
-    return sequences.gather(1, index.unsqueeze(-1).expand(-1, -1, sequences.shape[-1]))
+    """Sequences (B, T', D) in the order of `index`, which is its own inverse."""
+    reordered: Tensor = _Reorder.apply(sequences, index)  # type: ignore[no-untyped-call]
+    return reordered
+
+
+class _Reorder(torch.autograd.Function):
+    """Whole rows are copied, in the gradient too: torch's gather works number by number."""
+
+    @staticmethod
+    def forward(ctx: Any, sequences: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        return _take_rows(sequences, index)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _take_rows(gradient, *ctx.saved_tensors), None
+
+
+def _take_rows(sequences: Tensor, index: Tensor) -> Tensor:
+    """Shape: (B, T', D), (B, T') -> (B, T', D)."""
+    batch, num_frames = index.shape
+    first = num_frames * torch.arange(batch, device=index.device)
+    rows = sequences.flatten(0, 1).index_select(0, (first[:, None] + index).flatten())
+    return rows.view(sequences.shape)
 
 
 def _initialize(lstm: nn.LSTM) -> None:

@@ -179,8 +179,11 @@ class OutputFolder:
         path = self._path(item, name)
         text = FILE_FORMATS[name](labelled(item, transcript))
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._write(path, [text])
+            try:
+                self._write(path, [text])
+            except FileNotFoundError:  # asked for only when it is missing: disks may be slow
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._write(path, [text])
         except OSError as error:
             if error.errno in FATAL_ERRNOS:
                 raise self._unwritable(path, error) from error

@@ -26,12 +26,14 @@ class Piece:
 class WindowPool:
     """Windows and events (calls to make in the consumer's thread, in the order sent).
 
-    An event that a reader sends after a window is never taken before that window.
+    An event that a reader sends after a window is never taken before that window. Readers wait for
+    room and the consumer for work, each under a condition of its own: none wakes for nothing.
     """
 
     def __init__(self, max_samples: int) -> None:
         self._max_samples = max_samples
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._room, self._work = threading.Condition(lock), threading.Condition(lock)
         self._pieces: list[Piece] = []
         self._events: list[Callable[[], None]] = []
         self._held = 0
@@ -46,47 +48,48 @@ class WindowPool:
     def put(self, piece: Piece) -> None:
         """Add a window; waits while the pool is full. Raises PoolClosed."""
         size = len(piece.window.waveform)
-        with self._changed:
+        with self._room:
             while not self._closed and self._pieces and self._held + size > self._max_samples:
                 self._waiting += 1
-                self._changed.notify_all()
-                self._changed.wait()
+                self._work.notify()
+                self._room.wait()
                 self._waiting -= 1
             if self._closed:
                 raise PoolClosed
             self._pieces.append(piece)
             self._held += size
-            self._changed.notify_all()
+            if self._worth_a_batch():
+                self._work.notify()
 
     def send(self, event: Callable[[], None]) -> None:
         """Add an event. Raises PoolClosed."""
-        with self._changed:
+        with self._work:
             if self._closed:
                 raise PoolClosed
             self._events.append(event)
-            self._changed.notify_all()
+            self._work.notify()
 
     def reader_done(self) -> None:
         """A reader has nothing more to add."""
-        with self._changed:
+        with self._work:
             self._readers -= 1
-            self._changed.notify_all()
+            self._work.notify()
 
     def wait(self) -> bool:
         """Wait until there is an event or a batch worth taking; False when no more will come."""
-        with self._changed:
+        with self._work:
             while not self._events and not self._worth_a_batch():
-                self._changed.wait()
+                self._work.wait()
             return bool(self._readers or self._pieces or self._events)
 
     def take(self) -> tuple[list[Piece], list[Callable[[], None]]]:
         """All events; and all windows, once they are worth a batch or no more will come."""
-        with self._changed:
+        with self._room:
             events, self._events = self._events, []
             pieces: list[Piece] = []
             if self._worth_a_batch():
                 pieces, self._pieces, self._held = self._pieces, [], 0
-            self._changed.notify_all()
+                self._room.notify_all()
             return pieces, events
 
     def _worth_a_batch(self) -> bool:
@@ -95,6 +98,6 @@ class WindowPool:
 
     def close(self) -> None:
         """Stop the readers."""
-        with self._changed:
+        with self._room:
             self._closed = True
-            self._changed.notify_all()
+            self._room.notify_all()

@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 import threading
@@ -241,6 +242,52 @@ def test_what_waits_decoded_is_bounded(tmp_path):
     reader.join()
     assert held[-1] == "closed"
     assert len(held) <= 7
+
+
+def test_readers_that_wait_for_room_do_not_wake_each_other(monkeypatch):
+    pool = WindowPool(RATE)
+    pool.expect_readers(2)
+    pool.put(Piece(0, 0, Window(0, 0, silence(1))))
+    waits = []
+    wait = threading.Condition.wait
+
+    def counted(self, timeout=None):
+        waits.append(threading.current_thread().name)
+        return wait(self, timeout)
+
+    monkeypatch.setattr(threading.Condition, "wait", counted)
+    piece = Piece(1, 0, Window(0, 0, silence(1)))
+    readers = [threading.Thread(target=pool.put, args=(piece,), name="reader") for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    readers[0].join(timeout=0.2)
+    assert waits.count("reader") == 2
+    for reader in readers:  # one has room after each taking
+        pool.take()
+        reader.join(timeout=0.2)
+    pool.take()
+    for reader in readers:
+        reader.join()
+
+
+def test_one_slow_batch_keeps_no_worker_from_those_read_after_it(tmp_path):
+    """While one batch is with its worker, the other goes on with files that the pool had no room for."""
+
+    class Patient(ToneRecognizer):
+        go_on, calls = threading.Event(), itertools.count()
+
+        def transcribe_batch(self, waveforms):
+            if (call := next(self.calls)) == 0:
+                assert self.go_on.wait(timeout=20)
+            elif call == 4:
+                self.go_on.set()
+            return super().transcribe_batch(waveforms)
+
+    for number in range(8):
+        write(tmp_path / f"{number}.wav", speech([400]))
+    options = BatchOptions(1, batch_s=1.0, pool_s=2.0, workers=2)
+    results = list(transcribe_files(Patient(), [tmp_path], options))
+    assert [result.reason for result in results] == [""] * 8
 
 
 def test_silence_never_reaches_the_recognizer(tmp_path):

@@ -113,6 +113,7 @@ def test_overrides_come_last() -> None:
         ("loss.intermediate_weight=1", "loss.intermediate_weight must be in [0, 1), not 1.0"),
         ("loss.consistency_weight=-0.2", "loss.consistency_weight must be 0 or more"),
         ("loss.consistency_time_masks=0.5", "loss.consistency_time_masks must be 1 or more"),
+        ("loss.consistency_share=0", "loss.consistency_share must be in (0, 1]"),
         ("tokenizer.kind=wordpiece", "tokenizer.kind must be char or bpe, not 'wordpiece'"),
         ("tokenizer.vocab_size=1", "tokenizer.vocab_size must be at least 2"),
         ("scheduler.kind=step", "scheduler.kind must be cosine or plateau"),

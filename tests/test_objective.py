@@ -1,5 +1,6 @@
 """The training objective against its parts, on small tensors, and in a training step."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -74,9 +75,18 @@ def test_two_views_share_the_ctc_loss_and_agree() -> None:
 
 
 class RecordingModule(AsrLitModule):
-    """What a step logs, without a trainer."""
+    """What a step logs, in the first of ten epochs until another is set."""
 
     step = 0
+    position = SimpleNamespace(current_epoch=0, max_epochs=10)
+
+    @property
+    def trainer(self) -> Any:
+        return self.position
+
+    @property
+    def current_epoch(self) -> int:  # type: ignore[override]
+        return int(self.position.current_epoch)
 
     @property
     def global_step(self) -> int:  # type: ignore[override]
@@ -111,7 +121,8 @@ def test_a_step_with_consistency_sees_two_views_once_masks_are_on(
         return forward(self, *args, views=views, **named)
 
     monkeypatch.setattr(AcousticModel, "forward", recorded)
-    stepping = module(tiny_bundle, LossConfig(consistency_weight=0.2), start_step=5, time_masks=3)
+    config = LossConfig(consistency_weight=0.2, consistency_share=0.7)
+    stepping = module(tiny_bundle, config, start_step=5, time_masks=3)
     plain = stepping.training_step(batch(), 0)
     assert stepping.logged["train/loss"] == pytest.approx(plain.item())
     assert "train/consistency_loss" not in stepping.logged
@@ -123,6 +134,10 @@ def test_a_step_with_consistency_sees_two_views_once_masks_are_on(
     assert loss.item() == pytest.approx(
         logged["train/ctc_loss"] + 0.2 * logged["train/consistency_loss"], rel=1e-5
     )
+    for epoch in (6, 7):  # seven of ten epochs have two views
+        stepping.position = SimpleNamespace(current_epoch=epoch, max_epochs=10)
+        stepping.training_step(batch(), 0)
+    assert seen[2:] == [(2, 8), (1, 3)]
 
 
 def test_a_step_with_an_intermediate_loss_trains_the_layer_and_the_head(

@@ -70,7 +70,7 @@ class AsrLitModule(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The objective in nats per target token."""
         augment = self._augmentation()
-        two_views = self.loss_config.consistency_weight > 0 and augment is not None
+        two_views = self._is_consistent() and augment is not None
         output = self.model(
             batch.waveforms, batch.waveform_lengths, augment,
             views=2 if two_views else 1, taps=self.taps,
@@ -88,10 +88,13 @@ class AsrLitModule(lightning.LightningModule):
         config, loss = self.augment_config, self.loss_config
         if not config.active or self.global_step < config.start_step:
             return None
-        if loss.consistency_weight:
+        if self._is_consistent():
             time_masks = round(config.time_masks * loss.consistency_time_masks)
             config = dataclasses.replace(config, time_masks=time_masks)
         return SpecAugment(config, self.model.front_end.config)
+
+    def _is_consistent(self) -> bool:
+        return self.loss_config.is_consistent(self.current_epoch, self.trainer.max_epochs or 0)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation."""
