@@ -1,0 +1,268 @@
+"""Where a model's errors on dev-clean come from, in Markdown tables.
+
+    python scripts/error_analysis.py --model asr/pretrained --data data/released
+
+Manifests are those of `scripts/release`; the model has a language model in its bundle. Answers: does
+the network know its own training speech better than new speakers? Are the words that fail those that
+training never heard? How near are they? What does the language model mend and spoil? Where a transcript
+is wrong, who preferred it to the truth: the search, the language model or the network?
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
+
+from asr.bundle import SHIPPED
+from asr.ctc import ctc_losses
+from asr.decoder import bind_language_model
+from asr.decoder_noise import without_decoder_noise
+from asr.decoding.beam import BeamDecoder
+from asr.decoding.greedy import greedy_decode
+from asr.decoding.hypothesis import Hypothesis
+from asr.decoding.ngram import NgramModel
+from asr.evaluate import for_each_waveform
+from asr.manifest import Utterance, read_manifest
+from asr.scoring import CorpusScore, score
+from asr.text import get_normalizer
+from asr.transcribe import Recognizer, load_model
+
+HEARD_EDGES = (1, 10, 100)  # times that training heard a word
+LENGTH_EDGES = (3, 5, 7, 9)  # characters of a word
+TRAINING = ("train-clean-5", "train-clean-100", "speechocean762/train", "kathleen/train")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An utterance's log-probabilities (T', V) and what each decoder writes."""
+
+    utterance: Utterance
+    log_probs: NDArray[np.float32]
+    greedy: str
+    n_best: tuple[str, ...]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Decode dev-clean and print the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--model", type=Path, default=SHIPPED)
+    parser.add_argument("--data", type=Path, default=Path("data/released"))
+    parser.add_argument("--trained-on", nargs="+", default=TRAINING, metavar="MANIFEST")
+    parser.add_argument("--fit", type=int, default=150, help="training utterances to decode")
+    options = parser.parse_args(arguments)
+    recognizer = load_model(options.model)
+    bundle, beam = recognizer.bundle, recognizer.decoder.beam
+    if beam is None or bundle.language_model is None:
+        parser.error(f"{options.model} has no language model")
+    normalize = get_normalizer(bundle.normalizer)
+    ngram = bind_language_model(bundle, bundle.language_model).ngram
+    training = {name: read_manifest(options.data / f"{name}.jsonl") for name in options.trained_on}
+    heard = Counter(
+        word for part in training.values() for one in part for word in normalize(one.text).split()
+    )
+    with without_decoder_noise():
+        decoded = decode(read_manifest(options.data / "dev-clean.jsonl"), recognizer, beam)
+        fit = {
+            name: decode(part[:: max(1, len(part) // options.fit)], recognizer, None)
+            for name, part in training.items()
+        }
+    references = {one.utterance.utterance_id: normalize(one.utterance.text) for one in decoded}
+    greedy, best = (
+        score(references, {one.utterance.utterance_id: pick(one) for one in decoded})
+        for pick in (lambda one: one.greedy, lambda one: one.n_best[0])
+    )
+    print_fit(greedy, fit, normalize)
+    print_words("times in training", greedy, best, lambda word: heard[word], HEARD_EDGES)
+    print_words("characters", greedy, best, len, LENGTH_EDGES)
+    print_nearness(greedy, best)
+    print_mended(greedy, best)
+    print_oracle(decoded, references)
+    print_culprits(decoded, references, recognizer, beam, ngram)
+
+
+def decode(
+    utterances: Sequence[Utterance], recognizer: Recognizer, beam: BeamDecoder | None
+) -> list[Decoded]:
+    """Greedily, and to the n best where there is a beam."""
+    log_probs, failures = for_each_waveform(
+        utterances, recognizer.sample_rate, recognizer.log_probs
+    )
+    if failures:
+        raise SystemExit("\n".join(failures))
+
+    def text(hypothesis: Hypothesis) -> str:
+        return recognizer.to_transcript(hypothesis, 0.0).text
+
+    found = []
+    for one in utterances:
+        own = log_probs[one.utterance_id]
+        n_best = beam.decode_n_best(own, beam.options.beam_size) if beam else []
+        found.append(Decoded(one, own, text(greedy_decode(own)), tuple(map(text, n_best))))
+    return found
+
+
+def print_fit(
+    greedy: CorpusScore, fit: Mapping[str, Sequence[Decoded]], normalize: Callable[[str], str]
+) -> None:
+    """Greedy WER of training speech, as it is, beside new speakers'."""
+    print("| speech | utterances | greedy WER % | CER % |\n|---|---|---|---|")
+    scores = {
+        name: score(
+            {one.utterance.utterance_id: normalize(one.utterance.text) for one in part},
+            {one.utterance.utterance_id: one.greedy for one in part},
+        )
+        for name, part in fit.items()
+    }
+    for name, one in {"dev-clean": greedy, **scores}.items():
+        print(f"| {name} | {len(one.utterances)} | {percent(one.wer)} | {percent(one.cer)} |")
+
+
+def print_words(
+    title: str,
+    greedy: CorpusScore,
+    best: CorpusScore,
+    value_of: Callable[[str], int],
+    edges: Sequence[int],
+) -> None:
+    """Reference words by a number: their share of the text, and how many are wrong."""
+
+    def wrong(found: CorpusScore) -> tuple[Counter[int], Counter[int]]:
+        words, errors = Counter[int](), Counter[int]()
+        for reference, right in judged(found):
+            group = sum(value_of(reference) >= edge for edge in edges)
+            words[group] += 1
+            errors[group] += not right
+        return words, errors
+
+    (words, greedy_errors), (_, best_errors) = wrong(greedy), wrong(best)
+    print(f"\n| {title} | share of words % | wrong, greedy % | wrong, language model % |")
+    print("|---|---|---|---|")
+    lows, highs = (0, *edges), (*(edge - 1 for edge in edges), None)
+    for group, (low, high) in enumerate(zip(lows, highs, strict=True)):
+        label = (
+            f"{low} and more" if high is None else f"{low}" if low == high else f"{low} to {high}"
+        )
+        share = words[group] / words.total()
+        cells = [
+            percent(errors[group] / max(1, words[group])) for errors in (greedy_errors, best_errors)
+        ]
+        print(f"| {label} | {percent(share)} | {' | '.join(cells)} |")
+
+
+def judged(found: CorpusScore) -> Iterable[tuple[str, bool]]:
+    """Each reference word, and whether it was heard."""
+    for utterance in found.utterances:
+        for operation, reference, _ in utterance.pairs():
+            if reference is not None:
+                yield reference, operation == "equal"
+
+
+def print_nearness(greedy: CorpusScore, best: CorpusScore) -> None:
+    """Substituted words by how many characters they are off."""
+    print("\n| characters off, of substituted words | greedy % | language model % |\n|---|---|---|")
+    columns = []
+    for found in (greedy, best):
+        distances = Counter(
+            min(4, Levenshtein.distance(reference, hypothesis))
+            for utterance in found.utterances
+            for operation, reference, hypothesis in utterance.pairs()
+            if operation == "substitute"
+        )
+        columns.append([distances[distance] / distances.total() for distance in range(1, 5)])
+    for distance, shares in enumerate(zip(*columns, strict=True), start=1):
+        label = "4 and more" if distance == 4 else f"{distance}"
+        print(f"| {label} | {' | '.join(map(percent, shares))} |")
+
+
+def print_mended(greedy: CorpusScore, best: CorpusScore) -> None:
+    """Reference words by who heard them."""
+    both = Counter(
+        (with_greedy, with_best)
+        for (_, with_greedy), (_, with_best) in zip(judged(greedy), judged(best), strict=True)
+    )
+    print("\n| reference words | % |\n|---|---|")
+    for label, key in (
+        ("right with both", (True, True)),
+        ("mended by the language model", (False, True)),
+        ("spoilt by the language model", (True, False)),
+        ("wrong with both", (False, False)),
+    ):
+        print(f"| {label} | {percent(both[key] / both.total())} |")
+
+
+def print_oracle(decoded: Sequence[Decoded], references: Mapping[str, str]) -> None:
+    """WER of the best of the first n hypotheses."""
+    print("\n| best of the first n hypotheses | WER % |\n|---|---|")
+    counts = [1, 4, 16, max(len(one.n_best) for one in decoded)]
+    for count in counts:
+        errors = words = 0
+        for one in decoded:
+            reference = references[one.utterance.utterance_id].split()
+            errors += min(
+                Levenshtein.distance(reference, text.split()) for text in one.n_best[:count]
+            )
+            words += len(reference)
+        print(f"| {count} | {percent(errors / words)} |")
+
+
+def print_culprits(
+    decoded: Sequence[Decoded],
+    references: Mapping[str, str],
+    recognizer: Recognizer,
+    beam: BeamDecoder,
+    ngram: NgramModel,
+) -> None:
+    """Wrong transcripts by what ranked them before the truth."""
+    options, tokenizer = beam.options, recognizer.bundle.tokenizer
+
+    def acoustic(one: Decoded, text: str) -> float:
+        tokens = tokenizer.encode(text)
+        loss = ctc_losses(
+            torch.from_numpy(one.log_probs)[None], torch.tensor([len(one.log_probs)]),
+            torch.tensor([tokens]), torch.tensor([len(tokens)]),
+        )  # fmt: skip
+        return -float(loss)
+
+    def linguistic(text: str) -> float:
+        return options.lm_weight * ngram.score(text) + options.word_bonus * len(text.split())
+
+    found: Counter[str] = Counter()
+    for one in decoded:
+        truth, heard = references[one.utterance.utterance_id], one.n_best[0]
+        if truth == heard:
+            found["none: it is right"] += 1
+        elif any(word not in ngram.word_ids for word in truth.split()):
+            found["vocabulary: the truth has a word that the language model lacks"] += 1
+        else:
+            network = acoustic(one, truth) - acoustic(one, heard)
+            language = linguistic(truth) - linguistic(heard)
+            if network + language > 0:
+                found["search: the truth scores better"] += 1
+            elif network > 0:
+                found["language model: the network prefers the truth"] += 1
+            elif language > 0:
+                found["network: the language model prefers the truth"] += 1
+            else:
+                found["both prefer what was written"] += 1
+    print("\n| whose error | utterances | % |\n|---|---|---|")
+    for label, count in found.most_common():
+        print(f"| {label} | {count} | {percent(count / len(decoded))} |")
+
+
+def percent(share: float) -> str:
+    """With one decimal.
+
+    >>> percent(0.1234)
+    '12.3'
+    """
+    return f"{100 * share:.1f}"
+
+
+if __name__ == "__main__":
+    main()
