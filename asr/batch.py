@@ -5,18 +5,16 @@ size, are sorted by length and run through the recognizer in dense batches; a fi
 yielded, when its last window is. A three-hour recording and ten thousand clips take the same way.
 """
 
-import hashlib
 import threading
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from asr.audio import AudioStream
-from asr.codecs import AudioError, check_regular_file, reason_of
+from asr.codecs import AudioError, hash_file, reason_of
 from asr.inputs import Item, work_list
 from asr.listen import BATCH_S, POOL_S, BatchRecognizer, dense_batches, listen
 from asr.pool import Piece, PoolClosed, WindowPool
@@ -144,6 +142,7 @@ class _Run:
         self._todo_lock = threading.Lock()
         self._under_way: dict[int, _Progress] = {}
         self._finished: list[Result] = []
+        self._running = 0  # batches that the workers have or will have
 
     def results(self) -> Generator[Result, None, None]:
         threads = [
@@ -154,21 +153,17 @@ class _Run:
         self._pool.expect_readers(len(threads))
         for thread in threads:
             thread.start()
-        running: deque[Future[list[tuple[Piece, Transcript | str]]]] = deque()
         try:
-            while running or self._pool.wait():
-                pieces, events = self._pool.take()
+            while self._running or not self._pool.is_exhausted:
+                hungry = self._running < 2 * self._options.workers  # while the pool fills
+                pieces, events = self._pool.take(windows=hungry)
                 for event in events:
                     event()
                 yield from self._drain()
                 live = [piece for piece in pieces if self._progress(piece.index) is not None]
-                batches = dense_batches(live, round(self._options.batch_s * self._rate))
-                running.extend(workers.submit(self._transcribe, batch) for batch in batches)
-                enough = 2 * self._options.workers if live else len(running) - 1
-                while len(running) > max(0, enough):  # the workers have work while the pool fills
-                    for piece, heard in running.popleft().result():
-                        self._add(piece, heard)
-                    yield from self._drain()
+                for batch in dense_batches(live, round(self._options.batch_s * self._rate)):
+                    self._running += 1
+                    workers.submit(self._work, batch)
         finally:
             self._pool.close()
             workers.shutdown(cancel_futures=True)
@@ -240,6 +235,11 @@ class _Run:
 
     # --- in the recognizer threads -------------------------------------------------------------
 
+    def _work(self, pieces: Sequence[Piece]) -> None:
+        outcome = self._transcribe(pieces)
+        with suppress(PoolClosed):
+            self._send(lambda: self._add_all(outcome))
+
     def _transcribe(self, pieces: Sequence[Piece]) -> list[tuple[Piece, Transcript | str]]:
         """Each window's transcript, or why it has none."""
         try:
@@ -276,6 +276,11 @@ class _Run:
         progress = self._under_way.setdefault(index, _Progress(self._items[index]))
         return None if progress is _FAILED else progress
 
+    def _add_all(self, outcome: Sequence[tuple[Piece, Transcript | str]]) -> None:
+        self._running -= 1
+        for piece, heard in outcome:
+            self._add(piece, heard)
+
     def _add(self, piece: Piece, heard: Transcript | str) -> None:
         progress = self._progress(piece.index)
         if progress is None:
@@ -303,16 +308,3 @@ class _Run:
 
 
 _FAILED = _Progress(Item(Path(), ""))
-
-
-def hash_file(path: Path) -> str:
-    """Hash of a file's bytes (BLAKE2b, 128 bits). Raises AudioError if it cannot be read."""
-    check_regular_file(path)
-    digest = hashlib.blake2b(digest_size=16)
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    except OSError as error:
-        raise AudioError(path, reason_of(error)) from error
-    return digest.hexdigest()

@@ -5,6 +5,7 @@ from a native sample on, decoded as they are asked for), `notes` (what was odd, 
 blocks are read) and `close()`.
 """
 
+import hashlib
 import importlib.util
 import os
 import re
@@ -122,6 +123,19 @@ def check_regular_file(path: Path) -> None:
         raise AudioError(path, "is not a regular file (a pipe or device); pass audio on stdin as -")
     if status.st_size == 0:
         raise AudioError(path, "zero length: the file is empty")
+
+
+def hash_file(path: Path) -> str:
+    """Hash of a file's bytes (BLAKE2b, 128 bits). Raises AudioError if it cannot be read."""
+    check_regular_file(path)
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    except OSError as error:
+        raise AudioError(path, reason_of(error)) from error
+    return digest.hexdigest()
 
 
 class SoundFileDecoder:

@@ -53,7 +53,6 @@ class WindowPool:
                 self._waiting += 1
                 self._work.notify()
                 self._room.wait()
-                self._waiting -= 1
             if self._closed:
                 raise PoolClosed
             self._pieces.append(piece)
@@ -70,34 +69,47 @@ class WindowPool:
             self._work.notify()
 
     def reader_done(self) -> None:
-        """A reader has nothing more to add."""
+        """A reader has nothing more to add; an event, so that the consumer looks whether all is done."""
         with self._work:
             self._readers -= 1
+            self._events.append(_nothing)
             self._work.notify()
 
-    def wait(self) -> bool:
-        """Wait until there is an event or a batch worth taking; False when no more will come."""
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the readers are done and all they sent has been taken."""
         with self._work:
-            while not self._events and not self._worth_a_batch():
-                self._work.wait()
-            return bool(self._readers or self._pieces or self._events)
+            return not (self._readers or self._pieces or self._events)
 
-    def take(self) -> tuple[list[Piece], list[Callable[[], None]]]:
-        """All events; and all windows, once they are worth a batch or no more will come."""
-        with self._room:
+    def take(self, *, windows: bool = True) -> tuple[list[Piece], list[Callable[[], None]]]:
+        """Wait for work. All events; and all windows, once they are worth a batch or no more will come.
+
+        Args:
+            windows: False leaves them, and waits for events alone.
+        """
+        with self._work:
+            while not self._events and not (windows and self._worth_a_batch()):
+                self._work.wait()
             events, self._events = self._events, []
             pieces: list[Piece] = []
-            if self._worth_a_batch():
+            if windows and self._worth_a_batch():
                 pieces, self._pieces, self._held = self._pieces, [], 0
+                self._waiting = 0
                 self._room.notify_all()
             return pieces, events
 
     def _worth_a_batch(self) -> bool:
         """Half full, a reader is waiting for room, or no more will come."""
-        return not self._readers or bool(self._waiting) or 2 * self._held >= self._max_samples
+        return bool(self._pieces) and (
+            not self._readers or bool(self._waiting) or 2 * self._held >= self._max_samples
+        )
 
     def close(self) -> None:
         """Stop the readers."""
         with self._room:
             self._closed = True
             self._room.notify_all()
+
+
+def _nothing() -> None:
+    pass
