@@ -169,7 +169,7 @@ def print_nearness(greedy: CorpusScore, best: CorpusScore) -> None:
     columns = []
     for found in (greedy, best):
         distances = Counter(
-            min(4, Levenshtein.distance(reference, hypothesis))
+            min(4, Levenshtein.distance(reference or "", hypothesis or ""))
             for utterance in found.utterances
             for operation, reference, hypothesis in utterance.pairs()
             if operation == "substitute"

@@ -113,15 +113,15 @@ def print_table(table: list[Row]) -> None:
         assert row.report is not None
         report = json.loads(row.report.read_text("utf-8"))
         print(
-            f"| {row.name} | {last(row, 'val/loss'):.3f} | {100 * report['wer']:.2f} | "
-            f"{100 * report['cer']:.2f} | {last(row, 'train/audio_s_per_s'):.0f} |"
+            f"| {row.name} | {last_value(row.run_dir, 'val/loss'):.3f} | {100 * report['wer']:.2f} | "
+            f"{100 * report['cer']:.2f} | {last_value(row.run_dir, 'train/audio_s_per_s'):.0f} |"
         )
 
 
-def last(row: Row, column: str) -> float:
-    """The last value of a metric in the run's CSV logs."""
+def last_value(run_dir: Path, column: str) -> float:
+    """The last value of a metric in a run's CSV logs."""
     values = []
-    for path in sorted((row.run_dir / "logs" / "csv").rglob("*.csv")):
+    for path in sorted((run_dir / "logs" / "csv").rglob("*.csv")):
         with path.open(newline="") as file:
             values += [line[column] for line in csv.DictReader(file) if line.get(column)]
     return float(values[-1])
