@@ -19,6 +19,7 @@ from typing import Any
 from asr.errors import AsrError
 
 _KNOWN_KEYS = frozenset(("utterance_id", "audio_filepath", "offset", "duration", "text", "speaker"))
+_SAID_BY_FOLDER = ("train", "dev", "test")  # names that every corpus has
 _DECODER = json.JSONDecoder()
 
 
@@ -209,3 +210,16 @@ def _entry(utterance: Utterance, root: Path) -> dict[str, Any]:
     if utterance.speaker_id is not None:
         entry["speaker"] = utterance.speaker_id
     return entry | dict(utterance.extra)
+
+
+def set_name(path: str) -> str:
+    """A set by the name of its manifest, without the folders of the machine that it lies on.
+
+    >>> set_name("/home/me/data/released/train-clean-5.jsonl"), set_name("train-clean-5")
+    ('train-clean-5', 'train-clean-5')
+    >>> set_name("data/own/train.jsonl")
+    'own/train'
+    """
+    manifest = Path(path)
+    stem = manifest.name.removesuffix(".jsonl")
+    return f"{manifest.parent.name}/{stem}" if stem in _SAID_BY_FOLDER and manifest.parent.name else stem

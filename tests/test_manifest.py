@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asr.manifest import ManifestError, Utterance, read_manifest, write_manifest
+from asr.manifest import ManifestError, Utterance, read_manifest, set_name, write_manifest
 
 
 def write_lines(path: Path, *lines: str) -> Path:
@@ -118,3 +118,17 @@ def test_text_after_the_object_is_an_error(tmp_path: Path) -> None:
 def test_utterances_travel_to_other_processes(tmp_path: Path) -> None:
     utterance = Utterance("a", tmp_path / "a.flac", "hello", 1.5, extra={"gender": "F"})
     assert pickle.loads(pickle.dumps(utterance)) == utterance
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("train-clean-5", "train-clean-5"),
+        ("/home/anna/released/train-clean-5.jsonl", "train-clean-5"),
+        ("/home/anna/own/train.jsonl", "own/train"),
+        ("test.jsonl", "test"),
+        ("corpora/v1.2.jsonl", "v1.2"),
+    ],
+)
+def test_a_set_is_named_without_the_folders_of_this_machine(path: str, name: str) -> None:
+    assert set_name(path) == name

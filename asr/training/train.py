@@ -17,6 +17,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from asr.bundle import Bundle, Training, load_bundle, save_bundle
 from asr.errors import AsrError, UsageError
 from asr.evaluate import Evaluation, evaluate
+from asr.manifest import set_name
 from asr.model import AcousticModel, ModelConfig
 from asr.tokenizer import Tokenizer
 from asr.training.allocator import keep_freed_memory
@@ -185,7 +186,7 @@ def _build(
         AcousticModel(model_config),
         data.tokenizer,
         config.data.normalizer,
-        Training(data=", ".join(config.data.train) + origin),
+        Training(data=", ".join(map(set_name, config.data.train)) + origin),
     )
     module = AsrLitModule(
         bundle, data.dev_examples, config.augment, config.optimizer, config.scheduler, config.loss
@@ -249,7 +250,7 @@ def _finish(
         steps=chosen.steps,
         seed=config.seed,
         dev_wer=chosen.dev_wer,
-        dev_set=", ".join(config.data.dev),
+        dev_set=", ".join(map(set_name, config.data.dev)),
         created=datetime.now(UTC).strftime("%Y-%m-%d"),
     )
     module.bundle.model.eval()
