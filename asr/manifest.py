@@ -222,4 +222,8 @@ def set_name(path: str) -> str:
     """
     manifest = Path(path)
     stem = manifest.name.removesuffix(".jsonl")
-    return f"{manifest.parent.name}/{stem}" if stem in _SAID_BY_FOLDER and manifest.parent.name else stem
+    return (
+        f"{manifest.parent.name}/{stem}"
+        if stem in _SAID_BY_FOLDER and manifest.parent.name
+        else stem
+    )
