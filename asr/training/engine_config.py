@@ -10,13 +10,23 @@ _AVERAGES = ("none", "best", "last", "ema")
 
 @dataclass
 class OptimizerConfig:
-    """AdamW (Loshchilov & Hutter 2019)."""
+    """What makes steps of gradients.
 
+    Attributes:
+        kind: "adamw" (Loshchilov & Hutter 2019), or "muon": Muon for the matrices of the LSTMs, AdamW
+            for the rest, at one learning rate.
+    """
+
+    kind: str = "adamw"
     lr: float = 1e-3
     weight_decay: float = 1e-2
     beta1: float = 0.9
     beta2: float = 0.98
     clip_norm: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("adamw", "muon"):
+            raise UsageError(f"optimizer.kind must be adamw or muon, not {self.kind!r}")
 
 
 @dataclass

@@ -1,7 +1,7 @@
-"""AdamW and the learning rate: a linear warm-up, then a cosine or a decay on plateaus of the WER."""
+"""AdamW or Muon, and the learning rate: a linear warm-up, then a cosine or a decay on plateaus."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -9,6 +9,10 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from asr.training.engine_config import OptimizerConfig, SchedulerConfig
+
+_MOMENTUM = 0.95
+_NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+_NEWTON_SCHULZ_STEPS = 5
 
 
 def adamw(parameters: Iterable[torch.nn.Parameter], config: OptimizerConfig) -> torch.optim.AdamW:
@@ -25,6 +29,83 @@ def adamw(parameters: Iterable[torch.nn.Parameter], config: OptimizerConfig) -> 
         },
     ]
     return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2))
+
+
+def optimizer(model: torch.nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+    """The optimizer that `config` names, of a model's parameters."""
+    if config.kind == "adamw":
+        return adamw(model.parameters(), config)
+    lstms = [module for module in model.modules() if isinstance(module, torch.nn.LSTM)]
+    matrices = [weight for lstm in lstms for weight in lstm.parameters() if weight.dim() > 1]
+    chosen = set(matrices)
+    others = adamw([p for p in model.parameters() if p not in chosen], config)
+    return Muon(matrices, others.param_groups, config)
+
+
+class Muon(torch.optim.AdamW):
+    """Muon for the weight matrices of LSTMs, AdamW for everything else.
+
+    Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) makes the momentum of a matrix nearly
+    orthogonal, so that all its directions learn at one rate; here each of an LSTM's four gates is a
+    matrix. Updates are scaled to the size of AdamW's (arXiv 2502.16982), so that both share a
+    learning rate. Five Newton-Schulz steps in bfloat16.
+    """
+
+    def __init__(
+        self,
+        matrices: list[torch.nn.Parameter],
+        others: list[dict[str, Any]],
+        config: OptimizerConfig,
+    ) -> None:
+        group = {"params": matrices, "weight_decay": config.weight_decay, "gates": 4}
+        super().__init__(
+            [group, *({**other, "gates": 0} for other in others)],
+            lr=config.lr,
+            betas=(config.beta1, config.beta2),
+        )
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step of both; returns what the closure does."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        group = self.param_groups[0]
+        for weight in group["params"]:
+            if weight.grad is not None:
+                self._update(weight, group)
+                weight.grad = None  # so that AdamW leaves it alone
+        super().step()
+        return loss
+
+    def _update(self, weight: torch.nn.Parameter, group: dict[str, Any]) -> None:
+        assert weight.grad is not None
+        state = self.state[weight]
+        if not state:
+            state["momentum"] = torch.zeros_like(weight)
+            state["step"] = torch.zeros(())  # AdamW expects one when it is loaded
+        momentum = state["momentum"].lerp_(weight.grad, 1 - _MOMENTUM)
+        ahead = weight.grad.lerp(momentum, _MOMENTUM)
+        gates = orthogonalized(ahead.view(group["gates"], -1, weight.shape[1]))
+        scale = 0.2 * math.sqrt(max(gates.shape[1:]))
+        weight.mul_(1 - group["lr"] * group["weight_decay"])
+        weight.add_(gates.flatten(0, 1), alpha=-group["lr"] * scale)
+
+
+def orthogonalized(matrices: Tensor) -> Tensor:
+    """The matrices (..., M, N) with singular values brought near 1 (between about 0.7 and 1.2).
+
+    Newton-Schulz iteration in bfloat16 with Jordan's coefficients; at the dtype that came in.
+    """
+    wide = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mT
+    x: Tensor = (wide / wide.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)).bfloat16()
+    a, b, c = _NEWTON_SCHULZ
+    for _ in range(_NEWTON_SCHULZ_STEPS):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    x = x.to(matrices.dtype)
+    return x if wide is matrices else x.mT
 
 
 def lr_schedule(

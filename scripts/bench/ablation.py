@@ -25,20 +25,21 @@ OFF = {
     "encoder.dropout": "0.0",
     "augment.freq_masks": "0",
     "augment.time_masks": "0",
-    "augment.vtlp": "0.0",
+    "augment.vtlp": "0.0",  # stays off
     "loss.consistency_weight": "0.0",
     "callbacks.average": "none",
 }
-# What each row adds; null: the recipe's own value.
+# What each row adds to the one before it; null: the recipe's own value.
 ADDED: tuple[tuple[str, Mapping[str, str | None]], ...] = (
     ("baseline", {}),
     ("+ speeds 0.85 to 1.15", {"data.speeds": None}),
     ("+ SpecAugment", {"augment.freq_masks": None, "augment.time_masks": None}),
     ("+ variational dropout", {"encoder.dropout": None}),
-    ("+ VTLP", {"augment.vtlp": None}),
     ("+ CR-CTC", {"loss.consistency_weight": None}),
     ("+ averaging of the best 5", {"callbacks.average": "best"}),
 )
+# A row of its own: SpecAugment's with another optimizer.
+BESIDE = {"+ SpecAugment": ("the same, Muon for AdamW", {"optimizer.kind": "muon"})}
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Row:
 
 
 def rows(out: Path) -> Iterator[Row]:
-    """All rows: each has what the one before it had, and one option more."""
+    """All rows: each has what the one before it had, and one option more; and those beside them."""
     settings = dict(OFF)
     for number, (name, added) in enumerate(ADDED):
         for key, value in added.items():
@@ -65,6 +66,9 @@ def rows(out: Path) -> Iterator[Row]:
             else:
                 settings[key] = value
         yield Row(name, out / f"{number}", dict(settings))
+        if name in BESIDE:
+            other, changed = BESIDE[name]
+            yield Row(other, out / f"{number}-beside", settings | changed)
 
 
 def main() -> None:

@@ -62,7 +62,8 @@ def train(root: Path, run_dir: Path, overrides: list[str]) -> None:
     command = [
         *(sys.executable, "-m", "asr", "train", "recipe=librispeech/mini", f"run_dir={run_dir}"),
         *("data.corpus=manifests", f"data.train=[{root / 'part.jsonl'}]"),
-        *(f"data.dev=[{root / 'dev.jsonl'}]", "data.test=[]", f"data.cache_dir={root / 'cache'}"),
+        *(f"data.dev=[{root / 'dev.jsonl'}]", f"data.test=[{root / 'dev.jsonl'}]"),
+        f"data.cache_dir={root / 'cache'}",
         *("augment.start_step=0", "trainer.max_epochs=2", "trainer.validate_every_epochs=2"),
         *overrides,
     ]
