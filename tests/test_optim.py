@@ -1,5 +1,6 @@
 """Learning rates step by step, and what an accumulated step is made of."""
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -12,12 +13,13 @@ from torch.utils.data import DataLoader
 from asr.augment import SpecAugmentConfig
 from asr.bundle import Bundle
 from asr.encoder import EncoderConfig
+from asr.errors import UsageError
 from asr.model import AcousticModel, ModelConfig
 from asr.tokenizer import CharTokenizer
 from asr.training.dataset import Batch
 from asr.training.engine_config import OptimizerConfig, SchedulerConfig
 from asr.training.lit_module import AsrLitModule
-from asr.training.optim import WarmupPlateau, adamw, lr_factor
+from asr.training.optim import Muon, WarmupPlateau, adamw, lr_factor, optimizer, orthogonalized
 
 
 def test_learning_rate_warms_up_and_falls() -> None:
@@ -35,6 +37,97 @@ def test_biases_and_norms_do_not_decay() -> None:
     assert [tuple(parameter.shape) for parameter in decayed["params"]] == [(2, 3)]
     assert len(others["params"]) == 3
     assert (decayed["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+
+
+class Small(torch.nn.Module):
+    """An LSTM and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.lstm = torch.nn.LSTM(8, 16)
+        self.head = torch.nn.Linear(16, 3)
+
+    def backward(self, seed: int) -> None:
+        """Gradients of a loss on random inputs."""
+        inputs = torch.randn(20, 5, 8, generator=torch.Generator().manual_seed(seed))
+        self.zero_grad()
+        self.head(self.lstm(inputs)[0]).square().mean().backward()
+
+
+MUON = OptimizerConfig(kind="muon", lr=3e-3, weight_decay=0.1)
+
+
+@pytest.mark.parametrize("shape", [(4, 12, 40), (4, 40, 12), (4, 30, 30)])
+def test_orthogonalized_matrices_have_singular_values_near_one(shape: tuple[int, ...]) -> None:
+    matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    left, _, right = torch.linalg.svd(matrices, full_matrices=False)
+    result = orthogonalized(matrices)
+    assert result.shape == matrices.shape
+    # In the matrix's own singular vectors it is a diagonal near 1; square matrices have small values.
+    diagonal = (left.mT @ result @ right.mT).diagonal(dim1=-2, dim2=-1)
+    assert diagonal.max() < 1.3
+    assert diagonal.median() > 0.65
+    if shape[1] != shape[2]:
+        assert diagonal.min() > 0.6
+
+
+def test_muon_steps_each_gate_as_torch_does() -> None:
+    model = Small()
+    ours = optimizer(model, MUON)
+    assert isinstance(ours, Muon)
+    weight = model.lstm.weight_ih_l0
+    gates = [torch.nn.Parameter(gate.clone()) for gate in weight.data.chunk(4)]
+    peer = torch.optim.Muon(
+        gates, lr=MUON.lr, weight_decay=MUON.weight_decay, adjust_lr_fn="match_rms_adamw"
+    )
+    start = weight.detach().clone()
+    for seed in range(5):
+        model.backward(seed)
+        assert weight.grad is not None
+        for gate, gradient in zip(gates, weight.grad.chunk(4), strict=True):
+            gate.grad = gradient.clone()
+        ours.step()
+        peer.step()
+    expected = torch.cat([gate.data for gate in gates])
+    moved = float((expected - start).norm())
+    assert moved > 0.01
+    assert float((weight.detach() - expected).norm()) < 0.02 * moved  # bfloat16
+
+
+def test_muon_leaves_biases_and_heads_to_adamw() -> None:
+    model, twin = Small(), Small()
+    ours, peer = optimizer(model, MUON), adamw(twin.parameters(), MUON)
+    for seed in range(3):
+        model.backward(seed)
+        for own, other in zip(model.parameters(), twin.parameters(), strict=True):
+            other.grad = None if own.grad is None else own.grad.clone()
+        ours.step()
+        peer.step()
+    torch.testing.assert_close(model.head.weight, twin.head.weight, rtol=0, atol=0)
+    torch.testing.assert_close(model.lstm.bias_hh_l0, twin.lstm.bias_hh_l0, rtol=0, atol=0)
+    assert not torch.allclose(model.lstm.weight_hh_l0, twin.lstm.weight_hh_l0, atol=1e-4)
+
+
+def test_muon_goes_on_from_its_state() -> None:
+    straight, broken = Small(), Small()
+    first = optimizer(straight, MUON)
+    second = optimizer(broken, MUON)
+    for seed in range(4):
+        if seed == 2:
+            state = copy.deepcopy(second.state_dict())
+            second = optimizer(broken, MUON)
+            second.load_state_dict(state)
+        for model, steps in ((straight, first), (broken, second)):
+            model.backward(seed)
+            steps.step()
+    for one, other in zip(straight.parameters(), broken.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_an_unknown_optimizer_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"optimizer\.kind must be adamw or muon, not 'sgd'"):
+        OptimizerConfig(kind="sgd")
 
 
 def plateau(**settings: Any) -> tuple[torch.optim.Optimizer, WarmupPlateau]:
