@@ -1,9 +1,10 @@
 """When each word of a known text was said: forced alignment of a manifest."""
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,41 @@ def _align(
     frame_s = recognizer.model.config.output_frame_s
     transcript = to_transcript(hypothesis, bundle.tokenizer, frame_s, duration_s)
     return Aligned(utterance, transcript, found.score / max(1, len(log_probs)))
+
+
+def cut(aligned: Aligned, max_s: float) -> list[Utterance]:
+    """The utterance in pieces of at most `max_s` seconds, cut where the pause between words is widest.
+
+    A piece is longer than a third of `max_s` wherever it can be, and longer than `max_s` only where one
+    word is. Pieces are `ID-00`, `ID-01`, ... with the words as the model writes them; together they
+    are the whole utterance. One that was not aligned has none.
+    """
+    if aligned.transcript is None:
+        return []
+    words, utterance = aligned.transcript.words, aligned.utterance
+    end_s = aligned.transcript.duration_s
+    starts = [0.0, *((a.end_s + b.start_s) / 2 for a, b in itertools.pairwise(words)), end_s]
+    firsts = [0]
+    while end_s - starts[firsts[-1]] > max_s:
+        here = starts[firsts[-1]]
+        left = range(firsts[-1] + 1, len(words))
+        within = [word for word in left if here + max_s / 3 < starts[word] <= here + max_s]
+        if within:
+            firsts.append(max(within, key=lambda word: words[word].start_s - words[word - 1].end_s))
+        elif left:
+            firsts.append(left[0])
+        else:
+            break
+    return [
+        replace(
+            utterance,
+            utterance_id=f"{utterance.utterance_id}-{number:02d}",
+            text=" ".join(word.text for word in words[first:following]),
+            offset_s=round(utterance.offset_s + starts[first], 3),
+            duration_s=round(starts[following] - starts[first], 3),
+        )
+        for number, (first, following) in enumerate(itertools.pairwise([*firsts, len(words)]))
+    ]
 
 
 def write_alignments(aligned: Sequence[Aligned], out: Path) -> list[Path]:

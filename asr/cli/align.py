@@ -15,6 +15,15 @@ def align(
     manifest: Annotated[Path, typer.Argument(help="JSON lines with audio and its text.")],
     model: Annotated[str, typer.Option("--model", "-m", help="A bundle's folder.")] = "default",
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the times.")] = Path("align"),
+    pieces: Annotated[
+        float | None,
+        typer.Option(
+            help="Also write OUT/pieces.jsonl: utterances cut between words into pieces of at most so "
+            "many seconds, for training.",
+            min=1,
+            metavar="SECONDS",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
 ) -> int:
@@ -26,8 +35,8 @@ def align(
 
     Example: asr align dev-clean.jsonl --model runs/librispeech/mini/bundle -o align
     """
-    from asr.align import align_utterances, write_alignments
-    from asr.manifest import read_manifest
+    from asr.align import align_utterances, cut, write_alignments
+    from asr.manifest import read_manifest, write_manifest
     from asr.transcribe import load_model
 
     recognizer = load_model(model, device=device, threads=threads, decoder="greedy")
@@ -39,4 +48,8 @@ def align(
     if num_aligned:
         paths = write_alignments(aligned, out)
         typer.echo(f"{num_aligned} of {len(aligned)} utterances aligned: {paths[0]}")
+        if pieces is not None:
+            parts = [part for item in aligned for part in cut(item, pieces)]
+            write_manifest(out / "pieces.jsonl", parts)
+            typer.echo(f"{len(parts)} pieces: {out / 'pieces.jsonl'}")
     return (1 if num_aligned else 3) if failures or not aligned else 0
