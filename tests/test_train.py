@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -211,6 +212,22 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(
     message = capsys.readouterr().err
     assert "last.ckpt is damaged" in message
     assert re.search(r"resuming .*epoch=00\d-wer", message)
+
+
+def test_a_copied_run_folder_goes_on_by_itself(finished: Path, corpus: Path) -> None:
+    """The same bundle of the same checkpoints; the folder that it was copied from is left alone."""
+    run_dir = corpus / "runs/copied"
+    shutil.copytree(finished, run_dir)
+    shutil.rmtree(run_dir / "bundle")
+    before = sorted((finished / "checkpoints").iterdir())
+    with pytest.raises(UsageError, match=r"last\.ckpt has 56 epochs behind it, .*max_epochs is 3"):
+        train([*overrides(corpus, run_dir), "resume=true", "trainer.max_epochs=3"])
+    train([*overrides(corpus, run_dir), "resume=true", "trainer.max_epochs=57"])
+    assert load_bundle(run_dir / "bundle").model_id == load_bundle(finished / "bundle").model_id
+    epochs = ["resume=true", "trainer.max_epochs=64", "callbacks.keep_best=1", "logger=csv"]
+    train([*overrides(corpus, run_dir), *epochs])
+    assert len(list((run_dir / "checkpoints").glob("epoch=*.ckpt"))) == 1
+    assert sorted((finished / "checkpoints").iterdir()) == before
 
 
 def test_a_disk_full_at_checkpoint_time_leaves_a_run_to_go_on_with(corpus: Path) -> None:

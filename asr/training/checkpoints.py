@@ -19,6 +19,7 @@ from asr.training.lit_module import position_of
 CHECKPOINT_FOLDER = "checkpoints"
 RECENT_FOLDER = "recent"
 LAST_CHECKPOINT = "last.ckpt"
+_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")  # of Lightning's state
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -51,7 +52,24 @@ class WholeFiles(TorchCheckpointIO):
             ) from error
 
 
-class BestCheckpoints(ModelCheckpoint):
+class MovableCheckpoints(ModelCheckpoint):
+    """Goes on in a run folder that was moved or copied: the files are those of its folder now."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what was known of each checkpoint, under its present path."""
+        assert self.dirpath is not None
+
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+
+        moved = {name: here(state_dict[name]) for name in _PATHS if name in state_dict}
+        scores = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(
+            state_dict | moved | {"dirpath": self.dirpath, "best_k_models": scores}
+        )
+
+
+class BestCheckpoints(MovableCheckpoints):
     """The checkpoints with the best validation WER; among equals the newer.
 
     Lightning keeps the older: of a model whose WER stays at 100 % for its first epochs, while CER
@@ -79,7 +97,7 @@ class BestCheckpoints(ModelCheckpoint):
         return super().check_monitor_top_k(trainer, current)
 
 
-class LastCheckpoint(ModelCheckpoint):
+class LastCheckpoint(MovableCheckpoints):
     """last.ckpt, every so many steps, and only right after a step.
 
     With accumulated batches the step count stands still between two steps; a checkpoint saved there
@@ -104,7 +122,7 @@ class LastCheckpoint(ModelCheckpoint):
 
 def recent_checkpoints(folder: Path, count: int) -> ModelCheckpoint:
     """Keeps the weights of the last `count` epochs' ends in a folder of their own."""
-    return ModelCheckpoint(
+    return MovableCheckpoints(
         dirpath=folder / RECENT_FOLDER,
         filename="step={step:08d}",
         auto_insert_metric_name=False,

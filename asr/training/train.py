@@ -109,6 +109,11 @@ def _start_from(config: RunConfig) -> Bundle | None:
 def _check_goes_on(checkpoint: Checkpoint, config: RunConfig, module: AsrLitModule) -> None:
     """Refuse settings that a checkpoint cannot go on with, before anything is written."""
     checkpoint.check_fits(module.state_dict())
+    if checkpoint.position[0] > config.trainer.max_epochs:
+        raise UsageError(
+            f"{checkpoint.path} has {checkpoint.position[0]} epochs behind it, trainer.max_epochs is "
+            f"{config.trainer.max_epochs}"
+        )
     if checkpoint.averaged and config.callbacks.average != "ema":
         raise UsageError(
             f"{checkpoint.path} holds a moving average: go on with callbacks.average=ema, as this run "
