@@ -13,7 +13,7 @@ from torch import Tensor
 
 from asr.errors import UsageError
 from asr.features import FeatureConfig
-from asr.waveform_augment import GainConfig, NoiseConfig, ReverbConfig
+from asr.waveform_augment import GainConfig, Mp3Config, NoiseConfig, ReverbConfig
 
 _WARPED_SHARE = 0.6  # of max_hz that a warp scales evenly; Jaitly & Hinton: 4800 of 8000 Hz
 
@@ -70,7 +70,7 @@ class SpecAugmentConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig(SpecAugmentConfig):
-    """SpecAugment's masks, and what is done to waveforms before: reverb, then noise, then gain.
+    """SpecAugment's masks, and what is done to waveforms before: reverb, noise, gain, mp3.
 
     Attributes:
         start_epoch: epochs before this one, the first is 0, leave waveforms as they are.
@@ -80,6 +80,7 @@ class AugmentConfig(SpecAugmentConfig):
     reverb: ReverbConfig = field(default_factory=ReverbConfig)
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     gain: GainConfig = field(default_factory=GainConfig)
+    mp3: Mp3Config = field(default_factory=Mp3Config)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,5 @@
-"""Augmentation of waveforms: speed (Ko et al. 2015), reverberation and noise (Ko et al. 2017), gain.
+"""Augmentation of waveforms: speed (Ko et al. 2015), reverberation and noise (Ko et al. 2017), gain,
+MP3 coding.
 
 What happens to an example follows from seed, epoch and index alone: the same on resume, with any
 number of workers, in any batch. Nothing is clipped: the samples are float32 and may leave [-1, 1].
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from asr.audio import Waveform
 from asr.errors import UsageError
+from asr.mp3 import through_mp3
 
 _QUIET = (
     1e-4  # a stretch of a clip with this share of its mean power (-40 dB) holds none of its sound
@@ -76,6 +78,23 @@ class GainConfig:
 
     def __post_init__(self) -> None:
         _check("gain", self.probability, self.min_db, self.max_db, "db")
+
+
+@dataclass(frozen=True)
+class Mp3Config:
+    """Coding as MP3 of a constant bit rate, by LAME; about 145 seconds of speech a second of one core.
+
+    Attributes:
+        probability: share of the utterances of an epoch that get it; 0 switches it off.
+        min_kbit_s, max_kbit_s: the bit rate is one of MP3's between these, each equally often.
+    """
+
+    probability: float = 0.0
+    min_kbit_s: float = 16.0
+    max_kbit_s: float = 64.0
+
+    def __post_init__(self) -> None:
+        _check("mp3", self.probability, self.min_kbit_s, self.max_kbit_s, "kbit_s")
 
 
 def _check(group: str, probability: float, low: float = 0, high: float = 0, unit: str = "") -> None:
@@ -185,6 +204,21 @@ class Gain:
     def __call__(self, waveform: Waveform, random: np.random.Generator) -> Waveform:
         """Shape: (S,) -> (S,)."""
         return waveform * np.float32(10 ** (random.uniform(self.min_db, self.max_db) / 20))
+
+
+@dataclass(frozen=True)
+class Mp3:
+    """Codes an utterance as MP3 at one of some bit rates, each equally often, and decodes it."""
+
+    probability: float
+    sample_rate: int
+    kbit_s: Sequence[int]
+    stream: ClassVar[int] = 5
+
+    def __call__(self, waveform: Waveform, random: np.random.Generator) -> Waveform:
+        """Shape: (S,) -> (S,)."""
+        kbit_s = self.kbit_s[int(random.integers(len(self.kbit_s)))]
+        return through_mp3(waveform, self.sample_rate, kbit_s)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from asr.augment import AugmentConfig
 from asr.errors import AsrError, UsageError
 from asr.manifest import read_manifest, write_manifest
 from asr.model import ModelConfig
+from asr.mp3 import through_mp3
 from asr.training.config import DataConfig
 from asr.training.datamodule import Manifests, SpeechDataModule
-from asr.waveform_augment import GainConfig, NoiseConfig, ReverbConfig
+from asr.waveform_augment import GainConfig, Mp3Config, NoiseConfig, ReverbConfig
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,25 @@ def test_augmentation_reaches_training_and_spares_validation(corpus: Path, tmp_p
 def test_a_missing_folder_fails_before_a_run_begins(corpus: Path) -> None:
     with pytest.raises(AsrError, match=r"augment\.noise\.folder: there is no folder nowhere"):
         data_module(corpus, AugmentConfig(noise=NoiseConfig(0.5, "nowhere")))
+
+
+def test_mp3_reaches_training(corpus: Path) -> None:
+    """The coder takes away what is above its band; at bit rates that MP3 has, or not at all."""
+    plain = data_module(corpus)
+    coded = data_module(corpus, AugmentConfig(mp3=Mp3Config(1.0, 10.0, 20.0)))
+    for data in (plain, coded):
+        data.setup("fit")
+    for before, after in zip(plain.train_dataloader(), coded.train_dataloader(), strict=True):
+        wanted = [
+            through_mp3(waveform[:length].numpy(), 16_000, 16)
+            for waveform, length in zip(before.waveforms, before.waveform_lengths, strict=True)
+        ]
+        for waveform, one in zip(after.waveforms, wanted, strict=True):
+            np.testing.assert_array_equal(waveform[: len(one)].numpy(), one)
+    with pytest.raises(
+        UsageError, match=r"none of MP3's bit rates at 16000 Hz, .* between 17 and 20"
+    ):
+        data_module(corpus, AugmentConfig(mp3=Mp3Config(1.0, 17.0, 20.0)))
 
 
 def test_an_utterance_of_unknown_duration_is_left_out(corpus: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from asr.tokenizer import CharTokenizer
 from asr.training.dataset import Batch
 from asr.training.engine_config import OptimizerConfig, SchedulerConfig
 from asr.training.lit_module import AsrLitModule
-from asr.training.optim import Muon, WarmupPlateau, adamw, lr_factor, optimizer, orthogonalized
+from asr.training.optim import Muon, WarmupPlateau, adamw, lr_factor, make_optimizer, orthogonalized
 
 
 def test_learning_rate_warms_up_and_falls() -> None:
@@ -74,7 +74,7 @@ def test_orthogonalized_matrices_have_singular_values_near_one(shape: tuple[int,
 
 def test_muon_steps_each_gate_as_torch_does() -> None:
     model = Small()
-    ours = optimizer(model, MUON)
+    ours = make_optimizer(model, MUON)
     assert isinstance(ours, Muon)
     weight = model.lstm.weight_ih_l0
     gates = [torch.nn.Parameter(gate.clone()) for gate in weight.data.chunk(4)]
@@ -97,7 +97,7 @@ def test_muon_steps_each_gate_as_torch_does() -> None:
 
 def test_muon_leaves_biases_and_heads_to_adamw() -> None:
     model, twin = Small(), Small()
-    ours, peer = optimizer(model, MUON), adamw(twin.parameters(), MUON)
+    ours, peer = make_optimizer(model, MUON), adamw(twin.parameters(), MUON)
     for seed in range(3):
         model.backward(seed)
         for own, other in zip(model.parameters(), twin.parameters(), strict=True):
@@ -111,12 +111,12 @@ def test_muon_leaves_biases_and_heads_to_adamw() -> None:
 
 def test_muon_goes_on_from_its_state() -> None:
     straight, broken = Small(), Small()
-    first = optimizer(straight, MUON)
-    second = optimizer(broken, MUON)
+    first = make_optimizer(straight, MUON)
+    second = make_optimizer(broken, MUON)
     for seed in range(4):
         if seed == 2:
             state = copy.deepcopy(second.state_dict())
-            second = optimizer(broken, MUON)
+            second = make_optimizer(broken, MUON)
             second.load_state_dict(state)
         for model, steps in ((straight, first), (broken, second)):
             model.backward(seed)

@@ -8,9 +8,13 @@ import torchaudio
 
 from asr.audio import Waveform
 from asr.errors import UsageError
+from asr.mp3 import through_mp3
 from asr.waveform_augment import (
+    Effect,
     Gain,
     GainConfig,
+    Mp3,
+    Mp3Config,
     Noise,
     NoiseConfig,
     Reverb,
@@ -120,12 +124,21 @@ def test_gain_is_in_decibels() -> None:
 
 
 @pytest.mark.parametrize(
-    "effect", [Reverb(0.3, CLIPS), Noise(0.3, CLIPS, 5, 15), Gain(0.3, -12, -1)]
+    "effect",
+    [Reverb(0.3, CLIPS), Noise(0.3, CLIPS, 5, 15), Gain(0.3, -12, -1), Mp3(0.3, 16_000, [24])],
 )
-def test_each_changes_its_share_of_the_utterances(effect: Reverb | Noise | Gain) -> None:
+def test_each_changes_its_share_of_the_utterances(effect: Effect) -> None:
     augmentation = WaveformAugmentation((effect,), seed=7)
     changed = [result is not SPEECH for result in augmented(augmentation, 1_000)]
     assert np.mean(changed) == pytest.approx(0.3, abs=0.045)
+
+
+def test_bit_rates_are_drawn_evenly() -> None:
+    mp3 = WaveformAugmentation((Mp3(1.0, 16_000, [16, 160]),), seed=1)
+    by_rate = [through_mp3(SPEECH, 16_000, kbit_s) for kbit_s in (16, 160)]
+    drawn = [[np.array_equal(coded, one) for one in by_rate] for coded in augmented(mp3, 60)]
+    assert all(sum(which) == 1 for which in drawn)
+    assert 20 < sum(which[0] for which in drawn) < 40
 
 
 def test_draws_follow_seed_epoch_and_index() -> None:
@@ -161,6 +174,7 @@ def test_it_begins_with_its_first_epoch() -> None:
         (NoiseConfig, {"min_snr_db": 30.0}, "noise needs min_snr_db <= max_snr_db"),
         (ReverbConfig, {"probability": 0.5}, "augment.reverb.folder names no folder"),
         (ReverbConfig, {"probability": -0.1}, "reverb.probability must lie"),
+        (Mp3Config, {"min_kbit_s": 65.0}, "mp3 needs min_kbit_s <= max_kbit_s"),
         (GainConfig, {"max_db": float("nan")}, "gain needs min_db <= max_db"),
     ],
 )

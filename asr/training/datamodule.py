@@ -14,6 +14,7 @@ from asr.ctc import min_frames
 from asr.errors import AsrError, UsageError
 from asr.manifest import Utterance, read_manifest
 from asr.model import ModelConfig
+from asr.mp3 import bit_rates
 from asr.text import get_normalizer
 from asr.tokenizer import Tokenizer, TokenizerConfig, tokenizer_from_texts
 from asr.training.config import DataConfig
@@ -23,6 +24,8 @@ from asr.training.waveforms import CachedWaveforms, DecodedWaveforms, WaveformSo
 from asr.waveform_augment import (
     Effect,
     Gain,
+    Mp3,
+    Mp3Config,
     Noise,
     Reverb,
     SpeedPerturbation,
@@ -174,7 +177,7 @@ class SpeechDataModule(lightning.LightningDataModule):
         return SpeedPerturbation(factors, self._model_config.features.sample_rate, self.seed)
 
     def _waveform_augmentation(self, config: AugmentConfig) -> WaveformAugmentation | None:
-        """What a recipe switches on, in the order of nature: the room, the noise, the recording."""
+        """What a recipe switches on, in the order of nature: room, noise, recording, coding."""
         reverb, noise, gain = config.reverb, config.noise, config.gain
         effects: list[Effect] = []
         if reverb.probability:
@@ -185,9 +188,22 @@ class SpeechDataModule(lightning.LightningDataModule):
             effects.append(Noise(noise.probability, clips, noise.min_snr_db, noise.max_snr_db))
         if gain.probability:
             effects.append(Gain(gain.probability, gain.min_db, gain.max_db))
+        if config.mp3.probability:
+            effects.append(self._mp3(config.mp3))
         if not effects:
             return None
         return WaveformAugmentation(tuple(effects), self.seed, config.start_epoch)
+
+    def _mp3(self, config: Mp3Config) -> Mp3:
+        sample_rate = self._model_config.features.sample_rate
+        there_are = bit_rates(sample_rate)
+        rates = [rate for rate in there_are if config.min_kbit_s <= rate <= config.max_kbit_s]
+        if not rates:
+            raise UsageError(
+                f"augment.mp3: none of MP3's bit rates at {sample_rate} Hz, {there_are} kbit/s, lies "
+                f"between {config.min_kbit_s:g} and {config.max_kbit_s:g}"
+            )
+        return Mp3(config.probability, sample_rate, rates)
 
     def _clips(
         self, key: str, folder: str | None, channel: int | None = None

@@ -19,7 +19,7 @@ from asr.scoring import CorpusScore, score
 from asr.training.dataset import Batch, Example
 from asr.training.engine_config import OptimizerConfig, SchedulerConfig
 from asr.training.objective import LossConfig, objective
-from asr.training.optim import WarmupPlateau, lr_schedule, optimizer
+from asr.training.optim import WarmupPlateau, lr_schedule, make_optimizer
 from asr.transcribe import Recognizer
 
 _POSITION_KEY = "asr_position"
@@ -151,11 +151,11 @@ class AsrLitModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimizer of the recipe with its schedule, stepped after every optimizer step."""
-        stepped = optimizer(self, self.optimizer_config)
+        optimizer = make_optimizer(self, self.optimizer_config)
         total_steps = int(self.trainer.estimated_stepping_batches)
-        schedule = lr_schedule(stepped, total_steps, self.scheduler_config)
+        schedule = lr_schedule(optimizer, total_steps, self.scheduler_config)
         return {
-            "optimizer": stepped,
+            "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 

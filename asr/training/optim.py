@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from asr.training.engine_config import OptimizerConfig, SchedulerConfig
 
+_GATES = 4  # of an LSTM, one below the other in its weight matrices
 _MOMENTUM = 0.95
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 _NEWTON_SCHULZ_STEPS = 5
@@ -31,7 +32,7 @@ def adamw(parameters: Iterable[torch.nn.Parameter], config: OptimizerConfig) -> 
     return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2))
 
 
-def optimizer(model: torch.nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+def make_optimizer(model: torch.nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
     """The optimizer that `config` names, of a model's parameters."""
     if config.kind == "adamw":
         return adamw(model.parameters(), config)
@@ -57,12 +58,8 @@ class Muon(torch.optim.AdamW):
         others: list[dict[str, Any]],
         config: OptimizerConfig,
     ) -> None:
-        group = {"params": matrices, "weight_decay": config.weight_decay, "gates": 4}
-        super().__init__(
-            [group, *({**other, "gates": 0} for other in others)],
-            lr=config.lr,
-            betas=(config.beta1, config.beta2),
-        )
+        group = {"params": matrices, "weight_decay": config.weight_decay}
+        super().__init__([group, *others], lr=config.lr, betas=(config.beta1, config.beta2))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -87,7 +84,7 @@ class Muon(torch.optim.AdamW):
             state["step"] = torch.zeros(())  # AdamW expects one when it is loaded
         momentum = state["momentum"].lerp_(weight.grad, 1 - _MOMENTUM)
         ahead = weight.grad.lerp(momentum, _MOMENTUM)
-        gates = orthogonalized(ahead.view(group["gates"], -1, weight.shape[1]))
+        gates = orthogonalized(ahead.view(_GATES, -1, weight.shape[1]))
         scale = 0.2 * math.sqrt(max(gates.shape[1:]))
         weight.mul_(1 - group["lr"] * group["weight_decay"])
         weight.add_(gates.flatten(0, 1), alpha=-group["lr"] * scale)

@@ -109,10 +109,10 @@ def _start_from(config: RunConfig) -> Bundle | None:
 def _check_goes_on(checkpoint: Checkpoint, config: RunConfig, module: AsrLitModule) -> None:
     """Refuse settings that a checkpoint cannot go on with, before anything is written."""
     checkpoint.check_fits(module.state_dict())
-    if checkpoint.position[0] > config.trainer.max_epochs:
+    epoch = checkpoint.position[0] + 1
+    if epoch > config.trainer.max_epochs:
         raise UsageError(
-            f"{checkpoint.path} has {checkpoint.position[0]} epochs behind it, trainer.max_epochs is "
-            f"{config.trainer.max_epochs}"
+            f"{checkpoint.path} is of epoch {epoch}, trainer.max_epochs is {config.trainer.max_epochs}"
         )
     if checkpoint.averaged and config.callbacks.average != "ema":
         raise UsageError(
