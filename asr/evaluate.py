@@ -2,9 +2,11 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
@@ -215,3 +217,23 @@ def _utterance_facts(utterance: Utterance, recognized: _Recognized) -> Utterance
         fields={key: str(value) for key, value in utterance.extra.items()},
         confidences=confidences,
     )
+
+
+def report_names(manifests: Sequence[Path]) -> list[str]:
+    """A folder name for the report of each manifest: its own name, with its folder's where two share it.
+
+    >>> report_names([Path("a/test.jsonl"), Path("b/test.jsonl"), Path("b/dev.jsonl")])
+    ['a-test', 'b-test', 'dev']
+    >>> report_names([Path("x/a/test.jsonl"), Path("y/a/test.jsonl")])
+    ['a-test', 'a-test-2']
+    """
+    stems = Counter(manifest.stem for manifest in manifests)
+    names: list[str] = []
+    for manifest in manifests:
+        shared = stems[manifest.stem] > 1
+        name = f"{manifest.parent.name}-{manifest.stem}" if shared else manifest.stem
+        numbered = (f"{name}-{number}" for number in count(2))
+        while name in names:
+            name = next(numbered)
+        names.append(name)
+    return names

@@ -214,6 +214,19 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(
     assert re.search(r"resuming .*epoch=00\d-wer", message)
 
 
+def test_two_test_sets_of_one_name_have_a_report_each(finished: Path, corpus: Path) -> None:
+    run_dir = corpus / "runs/two-sets"
+    shutil.copytree(finished, run_dir)
+    shutil.rmtree(run_dir / "report")
+    (corpus / "other").mkdir()
+    write_manifest(corpus / "other/dev.jsonl", read_manifest(corpus / "dev.jsonl"))
+    sets = f"data.test=[{corpus}/dev.jsonl,{corpus}/other/dev.jsonl]"
+    trained = train([*overrides(corpus, run_dir), sets, "resume=true", "trainer.max_epochs=57"])
+    names = sorted(path.parent.name for path in run_dir.glob("report/*/report.json"))
+    assert names == sorted(["other-dev", f"{corpus.name}-dev"])
+    assert len(trained.evaluations) == 2
+
+
 def test_a_copied_run_folder_goes_on_by_itself(finished: Path, corpus: Path) -> None:
     """The same bundle of the same checkpoints; the folder that it was copied from is left alone."""
     run_dir = corpus / "runs/copied"

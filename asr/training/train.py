@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from asr.bundle import Bundle, Training, load_bundle, save_bundle
 from asr.errors import AsrError, UsageError
-from asr.evaluate import Evaluation, evaluate
+from asr.evaluate import Evaluation, evaluate, report_names
 from asr.manifest import set_name
 from asr.model import AcousticModel, ModelConfig
 from asr.tokenizer import Tokenizer
@@ -262,9 +262,10 @@ def _finish(
     bundle = Bundle(module.bundle.model, data.tokenizer, config.data.normalizer, training)
     bundle_path = save_bundle(bundle, run_dir / BUNDLE_FOLDER)
     recognizer = load_model(bundle_path, device=str(trainer.strategy.root_device))
+    tests = manifests["test"]
     evaluations = tuple(
-        evaluate(manifest, recognizer, run_dir / "report" / manifest.stem)
-        for manifest in manifests["test"]
+        evaluate(manifest, recognizer, run_dir / "report" / name)
+        for manifest, name in zip(tests, report_names(tests), strict=True)
     )
     if config.logger.page:
         refresh_run_page(run_dir)

@@ -36,7 +36,7 @@ ADDED: tuple[tuple[str, Mapping[str, str | None]], ...] = (
     ("+ SpecAugment", {"augment.freq_masks": None, "augment.time_masks": None}),
     ("+ variational dropout", {"encoder.dropout": None}),
     ("+ CR-CTC", {"loss.consistency_weight": None}),
-    ("+ averaging of the best 5", {"callbacks.average": "best"}),
+    ("+ averaging of the best checkpoints", {"callbacks.average": "best"}),
 )
 # A row of its own: SpecAugment's with another optimizer.
 BESIDE = {"+ SpecAugment": ("the same, Muon for AdamW", {"optimizer.kind": "muon"})}
