@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +21,7 @@ from asr.facts import ReportFacts, UtteranceFacts
 from asr.manifest import Utterance, read_manifest
 from asr.report import write_report
 from asr.scoring import CorpusScore, score
+from asr.segment import MAX_WINDOW_S
 from asr.text import get_normalizer
 from asr.transcribe import Recognizer, load_utterance
 from asr.transcript import Transcript
@@ -86,7 +88,7 @@ def evaluate(manifest: Path | str, recognizer: Recognizer, out: Path | str) -> E
     _make_writable(out)
     started = time.perf_counter()
     recognized = _Recognized(
-        *for_each_waveform(utterances, recognizer.sample_rate, recognizer.transcribe_batch)
+        *for_each_waveform(utterances, recognizer.sample_rate, partial(_transcribe, recognizer))
     )
     wall_s = time.perf_counter() - started
     normalizer = recognizer.bundle.normalizer
@@ -106,6 +108,15 @@ def evaluate(manifest: Path | str, recognizer: Recognizer, out: Path | str) -> E
     return Evaluation(
         manifest, corpus_score, report.html, recognized.audio_s, wall_s, recognized.failures
     )
+
+
+def _transcribe(
+    recognizer: Recognizer, waveforms: Sequence[NDArray[np.float32]]
+) -> list[Transcript]:
+    """All in one batch, but for those of more than a window, which are cut as `asr transcribe` does."""
+    longest = int(MAX_WINDOW_S * recognizer.sample_rate)
+    short = iter(recognizer.transcribe_batch([one for one in waveforms if len(one) <= longest]))
+    return [next(short) if len(one) <= longest else recognizer.transcribe(one) for one in waveforms]
 
 
 def _make_writable(folder: Path) -> None:

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from asr.audio import load_audio
 from asr.bundle import Bundle
 from asr.errors import AsrError
 from asr.evaluate import evaluate
 from asr.manifest import Utterance, write_manifest
+from asr.text import get_normalizer
 from asr.transcribe import Recognizer
 
 
@@ -48,6 +50,31 @@ def test_the_report_holds_the_recognizers_own_words(
     html = (tmp_path / "report/report.html").read_text()
     assert "the word zero" in html
     assert evaluation.report == tmp_path / "report/report.html"
+
+
+def test_a_long_utterance_is_cut_as_transcribe_cuts_it(
+    tiny_bundle: Bundle, manifest: Path, tmp_path: Path
+) -> None:
+    """Beside two that are about as long, but not too long for one piece."""
+    path = tmp_path / "long.wav"
+    noise = 0.1 * np.random.default_rng(1).standard_normal(60 * 16_000)
+    noise[20 * 16_000 : 21 * 16_000] = 0  # a pause to cut at
+    soundfile.write(path, noise, 16_000)
+    utterances = [
+        Utterance(f"to-{end_s}", path, "WORDS", float(end_s), offset_s=0.0)
+        for end_s in (34, 60, 35)
+    ]
+    write_manifest(tmp_path / "long.jsonl", utterances)
+    recognizer = Recognizer(tiny_bundle)
+    evaluation = evaluate(tmp_path / "long.jsonl", recognizer, tmp_path / "report")
+    found = {one.utterance_id: one.hypothesis for one in evaluation.score.utterances}
+    normalize = get_normalizer(tiny_bundle.normalizer)
+    waveform = load_audio(path)
+    assert found["to-60"] == normalize(recognizer.transcribe(path).text)
+    assert found["to-60"] != normalize(recognizer.transcribe_batch([waveform])[0].text)
+    for end_s in (34, 35):
+        (alone,) = recognizer.transcribe_batch([waveform[: end_s * 16_000]])
+        assert found[f"to-{end_s}"] == normalize(alone.text)
 
 
 def test_unreadable_audio_counts_as_deleted_words_and_is_named(
