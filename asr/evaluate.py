@@ -114,7 +114,7 @@ def _transcribe(
     recognizer: Recognizer, waveforms: Sequence[NDArray[np.float32]]
 ) -> list[Transcript]:
     """All in one batch, but for those of more than a window, which are cut as `asr transcribe` does."""
-    longest = int(MAX_WINDOW_S * recognizer.sample_rate)
+    longest = round(MAX_WINDOW_S * recognizer.sample_rate)
     short = iter(recognizer.transcribe_batch([one for one in waveforms if len(one) <= longest]))
     return [next(short) if len(one) <= longest else recognizer.transcribe(one) for one in waveforms]
 
@@ -242,7 +242,7 @@ def report_names(manifests: Sequence[Path]) -> list[str]:
     names: list[str] = []
     for manifest in manifests:
         shared = stems[manifest.stem] > 1
-        name = f"{manifest.parent.name}-{manifest.stem}" if shared else manifest.stem
+        name = f"{manifest.absolute().parent.name}-{manifest.stem}" if shared else manifest.stem
         numbered = (f"{name}-{number}" for number in count(2))
         while name in names:
             name = next(numbered)

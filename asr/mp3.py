@@ -8,22 +8,21 @@ import soundfile
 from asr.audio import Waveform
 from asr.errors import UsageError
 
-# kbit/s of MPEG-1, 2 and 2.5 Layer III by sample rate (ISO 11172-3, 13818-3). The lowest of each is
-# missing: libsndfile cannot ask for it.
-_MPEG_1 = (40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
-_MPEG_2 = (16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
-_MPEG_2_5 = (16, 24, 32, 40, 48, 56, 64)
+# kbit/s of MPEG-1, 2 and 2.5 Layer III by sample rate (ISO 11172-3, 13818-3).
+_MPEG_1 = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_MPEG_2 = (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+_MPEG_2_5 = (8, 16, 24, 32, 40, 48, 56, 64)
 _RATES = {
     **dict.fromkeys((32_000, 44_100, 48_000), _MPEG_1),
     **dict.fromkeys((16_000, 22_050, 24_000), _MPEG_2),
     **dict.fromkeys((8_000, 11_025, 12_000), _MPEG_2_5),
 }
-_LOWEST = {_MPEG_1: 32, _MPEG_2: 8, _MPEG_2_5: 8}
 _DELAY = 1105  # samples: 576 of LAME's encoder, 529 of any decoder
 
 
 def bit_rates(sample_rate: int) -> tuple[int, ...]:
-    """Constant bit rates, in kbit/s, that MP3 has at a sample rate.
+    """Constant bit rates, in kbit/s, that MP3 has at a sample rate, but for the lowest, which
+    libsndfile cannot ask for.
 
     Raises:
         UsageError: MP3 does not have the sample rate.
@@ -33,7 +32,7 @@ def bit_rates(sample_rate: int) -> tuple[int, ...]:
     """
     if sample_rate not in _RATES:
         raise UsageError(f"MP3 has no sample rate of {sample_rate} Hz, only {sorted(_RATES)}")
-    return _RATES[sample_rate]
+    return _RATES[sample_rate][1:]
 
 
 def encode_mp3(waveform: Waveform, sample_rate: int, kbit_s: int) -> bytes:
@@ -41,8 +40,7 @@ def encode_mp3(waveform: Waveform, sample_rate: int, kbit_s: int) -> bytes:
 
     The encoder is LAME, libsndfile's; samples beyond [-1, 1] are not clipped.
     """
-    rates = bit_rates(sample_rate)
-    highest, lowest = rates[-1], _LOWEST[rates]
+    highest, lowest = bit_rates(sample_rate)[-1], _RATES[sample_rate][0]
     file = io.BytesIO()
     soundfile.write(
         file, waveform, sample_rate, format="MP3", subtype="MPEG_LAYER_III",

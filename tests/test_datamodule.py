@@ -108,7 +108,7 @@ def test_a_missing_folder_fails_before_a_run_begins(corpus: Path) -> None:
 
 
 def test_mp3_reaches_training(corpus: Path) -> None:
-    """The coder takes away what is above its band; at bit rates that MP3 has, or not at all."""
+    """At the one bit rate in the range that MP3 has; a range without any is an error."""
     plain = data_module(corpus)
     coded = data_module(corpus, AugmentConfig(mp3=Mp3Config(1.0, 10.0, 20.0)))
     for data in (plain, coded):
