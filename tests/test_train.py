@@ -179,8 +179,9 @@ def test_two_processes_skip_a_step_together(
     assert 1 <= len(names.split()) <= 12
 
 
-def test_ctrl_c_says_how_to_go_on(corpus: Path) -> None:
-    run_dir = corpus / "runs/stopped"
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ctrl_c_says_how_to_go_on(corpus: Path, workers: int) -> None:
+    run_dir = corpus / f"runs/stopped-{workers}"
     command = [
         sys.executable,
         "-m",
@@ -188,14 +189,16 @@ def test_ctrl_c_says_how_to_go_on(corpus: Path) -> None:
         "train",
         *overrides(corpus, run_dir),
         "trainer.max_epochs=500",
+        f"data.num_workers={workers}",
     ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # its own group: a terminal's Ctrl-C reaches the workers too
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, process_group=0)
     deadline = time.monotonic() + 120
     while not (run_dir / "checkpoints/last.ckpt").is_file() and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)
     _, messages = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, messages
     assert "the same command with resume=true goes on" in messages
     assert "Traceback" not in messages
 

@@ -27,6 +27,7 @@ from asr.training.config import RunConfig, load_config, to_yaml
 from asr.training.datamodule import Manifests, SpeechDataModule
 from asr.training.dataset import lost_worker
 from asr.training.hardware import check_hardware
+from asr.training.interrupt import interrupt_asked
 from asr.training.lit_module import AsrLitModule
 from asr.training.prepare import prepare
 from asr.training.run_watch import refresh_run_page
@@ -133,13 +134,19 @@ def _fit(
     except SystemExit:  # Lightning ends a run that Ctrl-C stopped with exit(1)
         if not trainer.interrupted:
             raise
-        _say(f"stopped; the same command with resume=true goes on from {trainer.default_root_dir}")
-        raise KeyboardInterrupt from None
+        raise _stopped(trainer) from None
     except (OSError, RuntimeError) as error:
+        if interrupt_asked(trainer):  # another rank, stopped by the same Ctrl-C, has gone first
+            raise _stopped(trainer) from None
         explained = _explained(error, trainer, data)
         if explained is None:
             raise
         raise explained from error
+
+
+def _stopped(trainer: lightning.Trainer) -> KeyboardInterrupt:
+    _say(f"stopped; the same command with resume=true goes on from {trainer.default_root_dir}")
+    return KeyboardInterrupt()
 
 
 def _explained(

@@ -21,6 +21,7 @@ from asr.training.checkpoints import (
 from asr.training.config import RunConfig
 from asr.training.engine_config import CallbacksConfig
 from asr.training.health import BlankPlateau, SkipBadSteps
+from asr.training.interrupt import InterruptBetweenBatches
 from asr.training.logs import MetricsCsv
 from asr.training.run_watch import RunWatch
 
@@ -73,6 +74,7 @@ def callbacks(config: RunConfig, run_dir: Path) -> list[Callback]:
         SkipBadSteps(run_dir, config.trainer.max_skipped_in_a_row),
         BlankPlateau(config),
         EpochLine(),
+        InterruptBetweenBatches(),
     ]
     if config.logger.page:
         chosen.insert(0, RunWatch(run_dir))  # Throughput starts its clock again after the drawing
