@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asr.audio import AudioError, Waveform, load_audio, printable
+from asr.audio import AudioError, AudioStream, Waveform, printable
 from asr.errors import AsrError
 from asr.inputs import AUDIO_SUFFIXES
 
@@ -19,10 +19,12 @@ class Clips:
 
     Attributes:
         left_out: a line for each file that is silent or cannot be read.
+        notes: a line for each file of which something is missing or odd.
     """
 
     waveforms: tuple[Waveform, ...]
     left_out: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def load_clips(key: str, folder: str, sample_rate: int, channel: int | None = None) -> Clips:
@@ -42,19 +44,23 @@ def load_clips(key: str, folder: str, sample_rate: int, channel: int | None = No
     if not paths:
         raise AsrError(f"{key}: no audio files (.wav, .flac, .opus, ...) in {root} or below it")
 
-    def read(path: Path) -> Waveform | str:
+    def read(path: Path) -> tuple[Waveform | str, str]:
         try:
-            clip = load_audio(path, sample_rate, channel=channel)
+            with AudioStream(path, sample_rate, channel=channel) as stream:
+                clip = np.concatenate(list(stream))
+                note = "; ".join(stream.notes)
         except AudioError as error:
-            return str(error)
-        return clip if np.abs(clip).max() >= _SILENT_PEAK else f"{printable(path)}: silent"
+            return str(error), ""
+        if np.abs(clip).max() < _SILENT_PEAK:
+            return f"{printable(path)}: silent", ""
+        return clip, note and f"{printable(path)}: {note}"
 
     with ThreadPoolExecutor() as pool:
         clips = list(pool.map(read, paths))
-    waveforms = tuple(clip for clip in clips if not isinstance(clip, str))
-    left_out = tuple(clip for clip in clips if isinstance(clip, str))
+    waveforms = tuple(clip for clip, _ in clips if not isinstance(clip, str))
+    left_out = tuple(clip for clip, _ in clips if isinstance(clip, str))
     if not waveforms:
         raise AsrError(
             f"{key}: none of the {len(paths)} audio files in {root} can be used; {left_out[0]}"
         )
-    return Clips(waveforms, left_out)
+    return Clips(waveforms, left_out, tuple(note for _, note in clips if note))

@@ -1,6 +1,7 @@
 """Recognizer: the only place that joins audio, model, decoder and tokenizer -> Transcript."""
 
 import math
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -239,6 +240,9 @@ def load_model(
     )
     if threads is not None:
         torch.set_num_threads(threads)
+    # oneDNN keeps what it made for each length of a batch: by default 1,024 of them, 150 MB an hour.
+    # It reads this when it is first used: too late where the process has computed already.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     bundle = load_bundle(path)
     return Recognizer(
         bundle,

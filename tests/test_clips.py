@@ -43,6 +43,19 @@ def test_a_folder_of_no_use_says_why(tmp_path: Path) -> None:
     assert "2.wav: " in clips.left_out[1]
 
 
+def test_half_a_file_is_used_and_noted(tmp_path: Path) -> None:
+    soundfile.write(
+        tmp_path / "half.flac", np.random.default_rng(0).uniform(-0.5, 0.5, 160_000), 16_000
+    )
+    whole = (tmp_path / "half.flac").read_bytes()
+    (tmp_path / "half.flac").write_bytes(whole[: len(whole) // 2])
+    clips = load_clips("augment.noise.folder", str(tmp_path), 16_000)
+    assert 70_000 < len(clips.waveforms[0]) < 90_000
+    (note,) = clips.notes
+    assert note.startswith(f"{tmp_path / 'half.flac'}: ")
+    assert "stopped at" in note
+
+
 def test_measured_rooms_keep_the_words_where_they_are(asr_data: Path) -> None:
     """Cross-correlation of dry and wet noise peaks within 1 ms of 0 in every room."""
     rooms = load_clips("augment.reverb.folder", str(asr_data / "rir"), 16_000, channel=0)

@@ -145,8 +145,6 @@ def transcribe(
         items = items if shard is None else take_shard(items, shard)
         if out is None:
             _check_stdout_formats(names, alone := _is_alone(items, inputs or []))
-        # oneDNN keeps what it made for each length of a batch: by default 1,024 of them, 150 MB an hour.
-        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
         from asr.transcribe import load_model
 
         recognizer = load_model(

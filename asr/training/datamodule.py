@@ -210,12 +210,13 @@ class SpeechDataModule(lightning.LightningDataModule):
     ) -> tuple[NDArray[np.float32], ...]:
         assert folder is not None  # the configuration's check
         clips = load_clips(key, folder, self._model_config.features.sample_rate, channel)
-        if clips.left_out:
-            total = len(clips.left_out) + len(clips.waveforms)
-            shown = "\n  ".join(clips.left_out[:_MAX_NAMES_SHOWN])
-            self.notes.append(
-                f"{key}: {len(clips.left_out)} of {total} files are left out, such as\n  {shown}"
-            )
+        total = len(clips.left_out) + len(clips.waveforms)
+        for lines, what in ((clips.left_out, "left out"), (clips.notes, "used, but odd")):
+            if lines:
+                shown = "\n  ".join(lines[:_MAX_NAMES_SHOWN])
+                self.notes.append(
+                    f"{key}: {len(lines)} of {total} files are {what}, such as\n  {shown}"
+                )
         return clips.waveforms
 
     def _waveforms(self, examples: Sequence[Example]) -> WaveformSource:
