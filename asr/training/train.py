@@ -136,7 +136,8 @@ def _fit(
             raise
         raise _stopped(trainer) from None
     except (OSError, RuntimeError) as error:
-        if interrupt_asked(trainer):  # another rank, stopped by the same Ctrl-C, has gone first
+        if isinstance(error, RuntimeError) and interrupt_asked(trainer):
+            # another rank, stopped by the same Ctrl-C, has gone first
             raise _stopped(trainer) from None
         explained = _explained(error, trainer, data)
         if explained is None:
