@@ -80,7 +80,7 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A model with all that is needed to use it; `model_id` is a hash of its files' content.
+    """A model with all that is needed to use it; `model_id` is a hash of its configuration and tokens.
 
     Attributes:
         decoding: defaults of decoding with a language model; None where not tuned.
@@ -88,6 +88,8 @@ class Bundle:
         greedy_calibration, beam_calibration: of word confidences, found by `asr tune`; None where
             not measured.
         weights: how they are stored: "float32", or rounded to "float16" or "int8".
+        sections: of the model card, after what `model_card` writes, from the first "## " on: licences,
+            measurements.
     """
 
     model: AcousticModel
@@ -100,6 +102,7 @@ class Bundle:
     greedy_calibration: Calibration | None = None
     beam_calibration: Calibration | None = None
     weights: str = "float32"
+    sections: str = ""
 
 
 def save_bundle(bundle: Bundle, path: Path | str) -> Path:
@@ -123,7 +126,7 @@ def save_bundle(bundle: Bundle, path: Path | str) -> Path:
             shutil.copyfile(bundle.language_model, staging / LM_FILE)
             config["lm_sha256"] = _sha256(staging / LM_FILE)
         (staging / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
-        (staging / CARD_FILE).write_text(model_card(bundle), "utf-8")
+        (staging / CARD_FILE).write_text(model_card(bundle) + bundle.sections, "utf-8")
         staging.chmod(0o755)
         for file in staging.iterdir():
             file.chmod(0o644)
@@ -185,8 +188,8 @@ def load_bundle(path: Path | str) -> Bundle:
     ).hexdigest()[:16]
     return Bundle(
         model, tokenizer, config["normalizer"], training, model_id, decoding,
-        _language_model(path / LM_FILE, expected="lm_sha256" in config), greedy, beam,
-        weights,
+        _language_model(path / LM_FILE, config.get("lm_sha256")), greedy, beam,
+        weights, _sections(path / CARD_FILE),
     )  # fmt: skip
 
 
@@ -196,6 +199,8 @@ def model_card(bundle: Bundle) -> str:
     encoder, features = model.config.encoder, model.config.features
     tokenizer = bundle.tokenizer
     wer = "not measured" if training.dev_wer is None else f"{100 * training.dev_wer:.2f} %"
+    if training.dev_wer is not None and bundle.weights != "float32":
+        wer += f", before the weights were rounded to {bundle.weights}"
     return f"""# Speech recognizer, recipe {training.recipe or "unknown"}
 
 | | |
@@ -267,10 +272,25 @@ def _calibration(values: dict[str, Any] | None) -> Calibration | None:
     )
 
 
-def _language_model(path: Path, *, expected: bool) -> Path | None:
-    if expected and not path.is_file():
+def _language_model(path: Path, expected_hash: str | None) -> Path | None:
+    if expected_hash is None:
+        return None
+    _check_hash(path, expected_hash)
+    return path
+
+
+def _check_hash(path: Path, expected: str) -> None:
+    if not path.is_file():
         raise BundleError(f"{path} is missing: copy the bundle again")
-    return path if expected else None
+    if _sha256(path) != expected:
+        raise BundleError(f"{path} is damaged (its SHA-256 is not the one in {CONFIG_FILE})")
+
+
+def _sections(card: Path) -> str:
+    """What a model card has after its head; nothing where there is no card."""
+    text = card.read_text("utf-8", errors="replace") if card.is_file() else ""
+    start = text.find("\n## ")
+    return text[start:] if start >= 0 else ""
 
 
 def _build(kind: type[_Config], arguments: dict[str, Any]) -> _Config:
@@ -278,10 +298,7 @@ def _build(kind: type[_Config], arguments: dict[str, Any]) -> _Config:
 
 
 def _load_model(path: Path, config: ModelConfig, expected_hash: str) -> AcousticModel:
-    if not path.is_file():
-        raise BundleError(f"{path} is missing: copy the bundle again")
-    if _sha256(path) != expected_hash:
-        raise BundleError(f"{path} is damaged (its SHA-256 is not the one in {CONFIG_FILE})")
+    _check_hash(path, expected_hash)
     model = AcousticModel(config)
     try:
         model.load_state_dict(unpack_weights(safetensors.torch.load_file(path)))

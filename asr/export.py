@@ -6,6 +6,8 @@ from pathlib import Path
 
 from asr.bundle import LM_FILE, Bundle, load_bundle, save_bundle
 
+_COPIED = "## From the card of the model that this is a copy of,"
+
 
 def export_bundle(
     model: Path | str,
@@ -15,7 +17,7 @@ def export_bundle(
     lm: Path | str | None = None,
     without_lm: bool = False,
 ) -> Path:
-    """Write a copy of a bundle to the folder `out`.
+    """Write a copy of a bundle to the folder `out`, with the sections of its model card.
 
     Args:
         model: its folder, or "default".
@@ -42,9 +44,17 @@ def save_with_language_model(bundle: Bundle, out: Path | str, lm: Path | str | N
     """Write `bundle` to `out`, with `lm`, compiled, for its language model where one is given."""
     from asr.decoding.arpa import load_ngram
 
+    bundle = replace(bundle, sections=_of_a_copy(bundle))
     if lm is None:
         return save_bundle(bundle, out)
     with tempfile.TemporaryDirectory(prefix="asr-") as folder:
         compiled = Path(folder) / LM_FILE
         load_ngram(lm).save(compiled)
         return save_bundle(replace(bundle, language_model=compiled), out)
+
+
+def _of_a_copy(bundle: Bundle) -> str:
+    """The sections of a model's card in the card of its copy, which they were not written for."""
+    if not bundle.sections or _COPIED in bundle.sections:
+        return bundle.sections
+    return f"\n{_COPIED} {bundle.model_id}.\n{bundle.sections}"

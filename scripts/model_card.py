@@ -19,6 +19,8 @@ import soundfile
 from asr.bundle import CARD_FILE, LM_FILE, WEIGHTS_FILE, Bundle, load_bundle, model_card
 from asr.clips import load_clips
 from asr.decoder_noise import without_decoder_noise
+from asr.decoding.arpa import load_ngram
+from asr.decoding.ngram import BEGIN, END, UNKNOWN
 from asr.evaluate import Evaluation, evaluate
 from asr.manifest import Utterance, read_manifest, write_manifest
 from asr.scoring import CorpusScore
@@ -33,8 +35,9 @@ DATA = {
     "librispeech/released": f"""LibriSpeech train-clean-5 and 572 utterances of train-clean-100
 (CC BY 4.0; {LIBRISPEECH}), speechocean762's training
 speakers but for the 16 tested above (free for any use; J. Zhang et al., 2021), Kathleen's CMU Arctic
-prompts but for the sentences tested above (CC0), all as Opus of 24 kbit/s; noise of ESC-10 (CC BY 3.0),
-four fifths of its clips, and four room impulse responses (Apache-2.0).""",
+prompts but for the sentences tested above (CC0), all as Opus of 24 kbit/s; noise of ESC-10 (CC BY 3.0;
+K. J. Piczak, ACM Multimedia 2015), four fifths of its recordings, and four room impulse responses
+(Apache-2.0).""",
 }
 SNRS_DB = (20, 10, 5, 0)
 ADULT_AGE = 18
@@ -91,7 +94,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def noisy_sets(clean: TestSet, clips: Path, out: Path, recognizer: Recognizer) -> list[TestSet]:
     """The clean set with a stretch of a drawn clip added to each utterance, at each ratio."""
-    noises = load_clips("--data", str(clips), recognizer.sample_rate).waveforms
+    loaded = load_clips("--data", str(clips), recognizer.sample_rate)
+    for note in loaded.left_out:
+        print(note, file=sys.stderr)
+    noises = loaded.waveforms
     utterances = clean.utterances()
     speech = [load_utterance(one, recognizer.sample_rate) for one in utterances]
     found = []
@@ -132,6 +138,7 @@ def write_card(
     ages = cut(foreign, "speechocean762, ", age_of(foreign))
     sizes = {name: (folder / name).stat().st_size / 1e6 for name in (WEIGHTS_FILE, LM_FILE)}
     speed = clean.greedy.audio_s / clean.greedy.wall_s, clean.beam.audio_s / clean.beam.wall_s
+    vocabulary = len(set(load_ngram(folder / LM_FILE).words) - {UNKNOWN, BEGIN, END})
     return f"""{model_card(bundle)}
 ## Measured
 
@@ -154,6 +161,8 @@ language model {sizes[LM_FILE]:.1f} MB.
 
 ## Data and licences
 
+The weights and the compiled language model are under asr's own licence, Apache-2.0. They were made from:
+
 {DATA.get(bundle.training.recipe, "Not known here.")}
 
 Language model: 109 English novels to 1925 (public domain; none that LibriSpeech's development and test
@@ -163,8 +172,8 @@ train-clean-100 (CC BY 4.0).
 ## What it is not good for
 
 Spontaneous and fast speech, telephones and far microphones, several speakers at once, languages other
-than English, names and words of today (with its language model it writes no word that novels lack), and
-anything where a wrong word does harm. It writes no punctuation and no digits, and capitals either
+than English, names and words of today (its language model has {vocabulary:,} words and writes no other),
+and anything where a wrong word does harm. It writes no punctuation and no digits, and capitals either
 everywhere (`--upper`) or nowhere. Most voices that it has learnt from are readers of audiobooks.
 """
 

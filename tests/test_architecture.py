@@ -73,6 +73,7 @@ def test_the_wheel_carries_its_recipes_and_runs_from_an_empty_folder(tmp_path: P
         cwd=REPOSITORY, check=True, capture_output=True,
     )  # fmt: skip
     (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.stat().st_size < 40e6
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     empty = tmp_path / "empty"
@@ -91,3 +92,5 @@ def test_the_wheel_carries_its_recipes_and_runs_from_an_empty_folder(tmp_path: P
     assert where.stdout.startswith(str(tmp_path / "site"))
     assert (tmp_path / "site/asr/recipes/own-data/template.yaml").is_file()
     assert (tmp_path / "site/asr/py.typed").is_file()
+    shipped = {path.name for path in (PACKAGE / "pretrained").iterdir()}
+    assert {path.name for path in (tmp_path / "site/asr/pretrained").iterdir()} == shipped

@@ -7,7 +7,15 @@ import pytest
 import torch
 from language_bundle import write_language_model
 
-from asr.bundle import Bundle, BundleError, Decoding, load_bundle, save_bundle
+from asr.bundle import (
+    SHIPPED,
+    Bundle,
+    BundleError,
+    Decoding,
+    load_bundle,
+    model_card,
+    save_bundle,
+)
 from asr.cli import main
 from asr.confidence import Calibration
 from asr.errors import AsrError, UsageError
@@ -47,6 +55,46 @@ def test_a_language_model_is_put_in_compiled_and_left_out_again(
     greedy = load_bundle(export_bundle(tmp_path / "with", tmp_path / "greedy", without_lm=True))
     assert greedy.language_model is greedy.decoding is greedy.beam_calibration is None
     assert greedy.greedy_calibration is not None
+
+
+def test_a_changed_language_model_is_refused(model: Path, tmp_path: Path) -> None:
+    lm = write_language_model(tmp_path / "lm.ngram")
+    copy = export_bundle(model, tmp_path / "with", lm=lm)
+    content = bytearray((copy / "lm.ngram").read_bytes())
+    content[-1] ^= 1
+    (copy / "lm.ngram").write_bytes(content)
+    with pytest.raises(BundleError, match="lm.ngram is damaged"):
+        load_bundle(copy)
+
+
+def test_the_default_language_model_goes_into_a_model(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["export", str(model), "-o", str(tmp_path / "copy"), "--lm", "default"])
+    assert stopped.value.code == 0
+    assert (tmp_path / "copy/lm.ngram").read_bytes() == (SHIPPED / "lm.ngram").read_bytes()
+
+
+def test_a_copy_keeps_licences_and_says_whose_measurements_they_are(
+    model: Path, tmp_path: Path
+) -> None:
+    card = model / "README.md"
+    sections = "\n## Measured\n\n9 %\n\n## Data and licences\n\nCC0\n"
+    card.write_text(card.read_text() + sections)
+    copy = export_bundle(model, tmp_path / "copy", weights="int8")
+    again = export_bundle(copy, tmp_path / "again")
+    text = (again / "README.md").read_text()
+    assert text.endswith(
+        "## From the card of the model that this is a copy of, "
+        f"{load_bundle(model).model_id}.\n{sections}"
+    )
+    assert text.count("copy of") == text.count("CC0") == 1
+
+
+def test_a_rounded_model_does_not_pass_off_the_wer_of_another(tiny_bundle: Bundle) -> None:
+    measured = replace(tiny_bundle, training=replace(tiny_bundle.training, dev_wer=0.5))
+    assert "| 50.00 % |" in model_card(measured)
+    rounded = replace(measured, weights="int8")
+    assert "| 50.00 %, before the weights were rounded to int8 |" in model_card(rounded)
 
 
 def test_a_copy_onto_itself(model: Path) -> None:

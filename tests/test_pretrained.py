@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import asr
-from asr.bundle import SHIPPED, bundle_folder, load_bundle
+from asr.bundle import SHIPPED, bundle_folder, load_bundle, model_card
 from asr.cli import main
 from asr.corpora.librispeech import prepare_librispeech
 from asr.evaluate import evaluate
@@ -26,6 +26,12 @@ def test_it_is_a_small_folder_of_plain_files() -> None:
     assert bundle.decoding is not None
     assert bundle.greedy_calibration is not None
     assert bundle.beam_calibration is not None
+
+
+def test_its_card_is_its_own() -> None:
+    bundle = load_bundle("default")
+    assert bundle.sections.startswith("\n## Measured\n")
+    assert (SHIPPED / "README.md").read_text("utf-8") == model_card(bundle) + bundle.sections
 
 
 def test_default_is_its_name_everywhere(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -5,6 +5,16 @@ from typing import Annotated
 
 import typer
 
+
+def shipped_lm(path: Path | None) -> Path | None:
+    """`--lm default` is the language model that comes with asr (./default one of yours)."""
+    if path is None:
+        return None
+    from asr.bundle import DEFAULT_MODEL, LM_FILE, SHIPPED
+
+    return SHIPPED / LM_FILE if path == Path(DEFAULT_MODEL) else path
+
+
 DecoderOption = Annotated[
     str | None,
     typer.Option(
@@ -16,7 +26,9 @@ LmOption = Annotated[
     Path | None,
     typer.Option(
         "--lm",
-        help="Language model: compiled, ARPA, or their folder; else the model's own, if any.",
+        help="Language model: compiled, ARPA, their folder, or default, the one that comes with asr; "
+        "else the model's own, if any.",
+        callback=shipped_lm,
     ),
 ]
 BeamSizeOption = Annotated[

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.decoding import shipped_lm
+
 
 class Weights(StrEnum):
     """How the network's weights are stored."""
@@ -28,7 +30,11 @@ def export(
         typer.Option(help="Round the stored weights; as they are where left out."),
     ] = None,
     lm: Annotated[
-        Path | None, typer.Option(help="Put this language model in, compiled or ARPA.")
+        Path | None,
+        typer.Option(
+            help="Put this language model in: compiled, ARPA, or default, the one that comes with asr.",
+            callback=shipped_lm,
+        ),
     ] = None,
     without_lm: Annotated[
         bool, typer.Option("--without-lm", help="Leave the language model out.")
@@ -38,7 +44,7 @@ def export(
 
     float16 takes half and int8 a quarter of float32's space; both are computed with as floats.
     A language model that is put in keeps the weights that `asr tune` found for the one before:
-    tune again.
+    tune again. What the model card says of licences and measurements comes along, as the original's.
 
     Example: asr export runs/librispeech/mini/bundle -o small --weights int8 --lm lm
     """
