@@ -88,7 +88,7 @@ def evaluate(manifest: Path | str, recognizer: Recognizer, out: Path | str) -> E
     _make_writable(out)
     started = time.perf_counter()
     recognized = _Recognized(
-        *for_each_waveform(utterances, recognizer.sample_rate, partial(_transcribe, recognizer))
+        *for_each_waveform(utterances, recognizer.sample_rate, partial(transcribe_all, recognizer))
     )
     wall_s = time.perf_counter() - started
     normalizer = recognizer.bundle.normalizer
@@ -110,7 +110,7 @@ def evaluate(manifest: Path | str, recognizer: Recognizer, out: Path | str) -> E
     )
 
 
-def _transcribe(
+def transcribe_all(
     recognizer: Recognizer, waveforms: Sequence[NDArray[np.float32]]
 ) -> list[Transcript]:
     """All in one batch, but for those of more than a window, which are cut as `asr transcribe` does."""

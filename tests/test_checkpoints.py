@@ -1,5 +1,6 @@
 """Checkpoint files: whole or not there; a full disk spares the one before."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from asr.training.checkpoints import (
     WholeFiles,
     checkpoint_to_resume,
 )
+from asr.training.interrupt import InterruptBetweenBatches
 
 
 def full_disk(path: Path) -> None:
@@ -61,9 +63,18 @@ def test_another_network_is_refused_by_name(tmp_path: Path) -> None:
     save(tmp_path / "checkpoints/last.ckpt", 1)
     found = checkpoint_to_resume(tmp_path, print)
     assert found is not None
-    found.check_fits({"w": torch.zeros(2, 3)})
+    found.check_fits({"w": torch.zeros(2, 3)}, ("a", "b"))
     with pytest.raises(AsrError, match=r"2 tensors differ, the first is w: \(2, 3\) there, \(4,\)"):
-        found.check_fits({"w": torch.zeros(4), "v": torch.zeros(1)})
+        found.check_fits({"w": torch.zeros(4), "v": torch.zeros(1)}, ("a", "b"))
+
+
+def test_another_vocabulary_of_the_same_size_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "checkpoints/last.ckpt", 1, asr_tokens=["a", "b"])
+    found = checkpoint_to_resume(tmp_path, print)
+    assert found is not None
+    found.check_fits({"w": torch.zeros(2, 3)}, ("a", "b"))
+    with pytest.raises(AsrError, match="another vocabulary of as many tokens"):
+        found.check_fits({"w": torch.zeros(2, 3)}, ("b", "a"))
 
 
 def test_of_checkpoints_with_the_same_wer_the_newer_is_kept(tmp_path: Path) -> None:
@@ -77,17 +88,66 @@ def test_of_checkpoints_with_the_same_wer_the_newer_is_kept(tmp_path: Path) -> N
     assert not best.check_monitor_top_k(trainer, None)
 
 
-def test_no_checkpoint_between_accumulated_batches(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@dataclass
+class FakeTrainer:
+    """What LastCheckpoint asks of a trainer: epochs of `batches`, a step each `accumulate` of them."""
+
+    batches: int
+    accumulate_grad_batches: int = 1
+    world_size: int = 1
+    max_epochs: int = 4
+    current_epoch: int = 0
+    global_step: int = 0
+    is_last_batch: bool = False
+    should_stop: bool = False
+    saved: list[int] = field(default_factory=list)
+
+    def save_checkpoint(self, path: Path) -> None:
+        assert path.name == "last.ckpt"
+        self.saved.append(self.global_step)
+
+    def epoch(self, callback: LastCheckpoint) -> None:
+        """One epoch as Lightning runs it."""
+        for index in range(self.batches):
+            self.is_last_batch = index + 1 == self.batches
+            ends_step = (index + 1) % self.accumulate_grad_batches == 0 or self.is_last_batch
+            self.global_step += ends_step
+            callback.on_train_batch_end(self, None, None, None, index)
+        self.saved.append(-1)  # the validation
+        callback.on_train_epoch_end(self, None)
+        self.current_epoch += 1
+
+
+def test_no_checkpoint_between_accumulated_batches(tmp_path: Path) -> None:
+    """Of batches 0 to 4, two to a step: after 1, 3 and, with what is left over, 4."""
+    trainer = FakeTrainer(5, accumulate_grad_batches=2)
+    trainer.epoch(LastCheckpoint(tmp_path, every_steps=1))
+    assert trainer.saved == [1, 2, -1, 3]
+
+
+def test_a_checkpoint_at_the_end_of_an_epoch_waits_for_its_validation(tmp_path: Path) -> None:
+    """A run that goes on from a checkpoint before it would leave the validation out."""
+    trainer, callback = FakeTrainer(4), LastCheckpoint(tmp_path, every_steps=2)
+    for _ in range(3):
+        trainer.epoch(callback)
+    assert trainer.saved == [2, -1, 4, 6, -1, 8, 10, -1, 12]
+
+
+def test_the_last_epoch_leaves_a_checkpoint(tmp_path: Path) -> None:
+    trainer, callback = FakeTrainer(3, max_epochs=2), LastCheckpoint(tmp_path, every_steps=4)
+    for _ in range(2):
+        trainer.epoch(callback)
+    assert trainer.saved == [-1, 4, -1, 6]
+
+
+@pytest.mark.parametrize(("world_size", "saved"), [(1, [1]), (2, [])])
+def test_ctrl_c_saves_where_one_process_trains(
+    tmp_path: Path, world_size: int, saved: list[int]
 ) -> None:
-    """Of batches 0 to 5, two to a step, saving is left to the batches that end a step."""
-    asked = []
-    monkeypatch.setattr(
-        "lightning.pytorch.callbacks.ModelCheckpoint.on_train_batch_end",
-        lambda self, trainer, module, outputs, batch, batch_idx: asked.append(batch_idx),
-    )
-    callback = LastCheckpoint(tmp_path, every_steps=1)
-    for index in range(6):
-        trainer = SimpleNamespace(accumulate_grad_batches=2)
-        callback.on_train_batch_end(trainer, None, None, None, index)
-    assert asked == [1, 3, 5]
+    interrupt = InterruptBetweenBatches()
+    callback = LastCheckpoint(tmp_path, every_steps=100, interrupt=interrupt)
+    trainer = FakeTrainer(4, world_size=world_size)
+    interrupt.asked = True
+    with pytest.raises(KeyboardInterrupt):
+        trainer.epoch(callback)
+    assert trainer.saved == saved

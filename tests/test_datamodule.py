@@ -1,5 +1,6 @@
 """From manifests to loaders: shares of a rank, limits that cannot be met, what a person is told."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -126,13 +127,45 @@ def test_mp3_reaches_training(corpus: Path) -> None:
         data_module(corpus, AugmentConfig(mp3=Mp3Config(1.0, 17.0, 20.0)))
 
 
-def test_an_utterance_of_unknown_duration_is_left_out(corpus: Path, tmp_path: Path) -> None:
+def test_an_utterance_of_unknown_duration_is_measured(corpus: Path, tmp_path: Path) -> None:
     """A batch of many such would have no bound."""
-    first, *rest = read_manifest(corpus / "train.jsonl")
-    unknown = type(first)(first.utterance_id, first.audio_path, first.text, 0.0)
-    write_manifest(tmp_path / "train.jsonl", [unknown, *rest])
-    write_manifest(tmp_path / "dev.jsonl", read_manifest(corpus / "dev.jsonl"))
+    first, second, *rest = read_manifest(corpus / "train.jsonl")
+    unknown = replace(first, duration_s=0.0)
+    lost = replace(second, duration_s=0.0, audio_path=tmp_path / "nowhere.wav")
+    write_manifest(tmp_path / "train.jsonl", [unknown, lost, *rest])
+    dev = [replace(one, duration_s=0.0) for one in read_manifest(corpus / "dev.jsonl")]
+    write_manifest(tmp_path / "dev.jsonl", dev)
     data = data_module(tmp_path)
     assert [(one.reason, one.utterance_ids) for one in data.left_out] == [
-        ("a duration of 0 in the manifest", ("train-0",))
+        ("no duration in the manifest, and the audio cannot be read", ("train-1",))
     ]
+    assert data.train_examples[0].utterance.duration_s == pytest.approx(first.duration_s)
+    data.setup("fit")
+    for batch in data.val_dataloader():
+        assert batch.waveforms.numel() <= 3.0 * 16_000
+
+
+def test_long_development_utterances_that_cannot_be_shared_out_are_on_every_rank(
+    corpus: Path,
+) -> None:
+    """Seven batches of one for two ranks: one rank would have an empty batch."""
+    data = data_module(corpus, eval_batch_s=2.1)
+    data.setup("fit")
+    for rank in range(2):
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=2)  # type: ignore[assignment]
+        batches = [batch.indices.tolist() for batch in data.val_dataloader()]
+        assert sorted(batches) == [[index] for index in range(7)]
+
+
+def test_going_on_with_other_batches_is_said(
+    corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = data_module(corpus)
+    data.setup("fit")
+    epoch_batches = len(data.train_sampler())
+    data.resume_at(1, 2, epoch_batches)
+    data.train_dataloader()
+    assert not capsys.readouterr().err
+    data.resume_at(1, 2, epoch_batches + 3)
+    data.train_dataloader()
+    assert f"goes on with {epoch_batches}: epoch 2 repeats or misses" in capsys.readouterr().err

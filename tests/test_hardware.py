@@ -5,7 +5,7 @@ import torch
 
 from asr.errors import UsageError
 from asr.training.engine_config import TrainerConfig
-from asr.training.hardware import check_hardware
+from asr.training.hardware import accelerator, check_hardware
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, gpus: int) -> None:
@@ -20,7 +20,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, gpus: int) -> None:
     [
         ({"accelerator": "gpu"}, "trainer.accelerator=gpu, but torch finds no such device"),
         ({"accelerator": "mps"}, "take trainer.accelerator=cpu"),
-        ({"accelerator": "abacus"}, "must be one of auto, cpu, gpu, cuda, mps, not 'abacus'"),
+        ({"accelerator": "abacus"}, "must be one of auto, cpu, gpu, cuda, not 'abacus'"),
         ({"precision": "16-mixed"}, "16-mixed needs a GPU: on a CPU take bf16-mixed"),
         ({"accelerator": "cpu", "precision": "16-mixed"}, "16-mixed needs a GPU"),
     ],
@@ -33,6 +33,19 @@ def test_a_machine_without_a_gpu(
         check_hardware(TrainerConfig(**settings))  # type: ignore[arg-type]
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_the_gpu_of_a_mac_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch has no CTC loss for it: "auto" is the CPU there."""
+    pretend(monkeypatch, gpus=0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    check_hardware(TrainerConfig())
+    assert accelerator(TrainerConfig()) == "cpu"
+    with pytest.raises(UsageError, match="torch finds no such device"):
+        check_hardware(TrainerConfig(accelerator="gpu"))
+    pretend(monkeypatch, gpus=1)
+    assert accelerator(TrainerConfig()) == "cuda"
+    assert accelerator(TrainerConfig(accelerator="cpu")) == "cpu"
 
 
 def test_what_is_there_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,11 +20,10 @@ def handler() -> Iterator[Any]:
 def test_it_waits_for_the_end_of_the_batch(capsys: pytest.CaptureFixture[str]) -> None:
     interrupt = InterruptBetweenBatches()
     interrupt.on_fit_start(None, None)
-    interrupt.on_train_batch_end(None)
+    interrupt.on_validation_batch_end(None)
     signal.raise_signal(signal.SIGINT)
     assert "Ctrl-C again stops at once" in capsys.readouterr().err
-    with pytest.raises(KeyboardInterrupt):
-        interrupt.on_train_batch_end(None, None, None, None, 0)
+    assert interrupt.asked
     with pytest.raises(KeyboardInterrupt):
         interrupt.on_validation_batch_end(None, None, None, None, 0, 0)
 

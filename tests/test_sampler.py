@@ -91,6 +91,14 @@ def test_a_single_utterance_longer_than_the_budget_is_a_batch() -> None:
     assert BucketSampler([50.0, 1.0, 1.0], 10, seed=None).batches(0) == [[1, 2], [0]]
 
 
+def test_batches_of_one_that_cannot_be_shared_out_are_refused() -> None:
+    with pytest.raises(
+        UsageError, match=r"3 batches of one .* to 2 processes: raise data\.batch_s"
+    ):
+        BucketSampler([200.0, 210.0, 220.0], 240.0, seed=1, world_size=2)
+    assert len(BucketSampler([200.0, 210.0, 220.0, 230.0], 240.0, seed=1, world_size=2)) == 2
+
+
 def test_impossible_limits_are_refused() -> None:
     with pytest.raises(UsageError, match="batch_s"):
         BucketSampler([1.0], 0, seed=1)

@@ -134,17 +134,24 @@ main()
 """
 
 
-@pytest.fixture(scope="module")
-def two_processes(corpus: Path) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """The run folder and the output of two epochs on two ranks, the fourth step spoilt on rank 1."""
-    script, run_dir = corpus / "spoilt.py", corpus / "runs/ddp"
+def on_two_processes(corpus: Path, run_dir: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Two epochs on two ranks, the fourth step spoilt on rank 1."""
+    script = corpus / "spoilt.py"
     script.write_text(SPOILT_ON_RANK_1)
     command = [
         sys.executable, str(script), "train", *overrides(corpus, run_dir), "trainer.max_epochs=2",
-        "trainer.devices=2", "trainer.strategy=ddp",
-        "encoder.recurrent_dropout=0.2", "loss=cr-ctc", "loss.intermediate_weight=0.3",
+        "trainer.devices=2", "trainer.strategy=ddp", "callbacks.keep_best=-1", "augment.start_step=0",
+        "encoder.recurrent_dropout=0.2", "loss=cr-ctc", "loss.intermediate_weight=0.3", *more,
     ]  # fmt: skip
-    return run_dir, subprocess.run(command, capture_output=True, text=True, timeout=300)
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)
+
+
+@pytest.fixture(scope="module")
+def two_processes(corpus: Path) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """The run folder and the output of such a run."""
+    run_dir = corpus / "runs/ddp"
+    return run_dir, on_two_processes(corpus, run_dir)
 
 
 def test_two_processes_share_the_work(
@@ -156,11 +163,32 @@ def test_two_processes_share_the_work(
     assert result.stdout.count("WER") == 1
     checkpoint = torch.load(run_dir / "checkpoints/last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 8  # 7 batches, made 8 for two ranks: 4 steps an epoch
-    best = next((run_dir / "checkpoints").glob("epoch=*.ckpt"))
-    in_training = float(re.search(r"wer=([\d.]+)\.ckpt", best.name)[1])  # type: ignore[index]
+    rates = [path.stem.split("wer=")[1] for path in (run_dir / "checkpoints").glob("epoch=*.ckpt")]
+    in_training = min(map(float, rates))
     report = json.loads((run_dir / "report/dev/report.json").read_text())
     assert report["num_utterances"] == 12
     assert report["wer"] == pytest.approx(in_training, abs=5e-5)
+
+
+def test_two_processes_go_on_with_what_each_would_have_drawn(
+    two_processes: tuple[Path, subprocess.CompletedProcess[str]], corpus: Path
+) -> None:
+    """From the end of the first epoch: the same weights, to the bit, with masks and dropout."""
+    whole_dir, _ = two_processes
+    run_dir = corpus / "runs/ddp-resumed"
+    shutil.copytree(whole_dir, run_dir)
+    (first,) = (run_dir / "checkpoints").glob("epoch=000*.ckpt")
+    for path in (run_dir / "checkpoints").glob("*.ckpt"):
+        if path != first:
+            path.unlink()
+    result = on_two_processes(corpus, run_dir, "resume=true")
+    assert result.returncode == 0, result.stderr
+    assert f"resuming {first}: epoch 1, 4 batches done" in result.stderr
+    whole, resumed = (
+        torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for folder in (whole_dir, run_dir)
+    )
+    torch.testing.assert_close(resumed, whole, rtol=0, atol=0)
 
 
 def test_two_processes_skip_a_step_together(
@@ -236,7 +264,7 @@ def test_a_copied_run_folder_goes_on_by_itself(finished: Path, corpus: Path) -> 
     shutil.copytree(finished, run_dir)
     shutil.rmtree(run_dir / "bundle")
     before = sorted((finished / "checkpoints").iterdir())
-    with pytest.raises(UsageError, match=r"last\.ckpt is of epoch 57, .*max_epochs is 3"):
+    with pytest.raises(UsageError, match=r"\.ckpt is of epoch 57, .*max_epochs is 3"):
         train([*overrides(corpus, run_dir), "resume=true", "trainer.max_epochs=3"])
     train([*overrides(corpus, run_dir), "resume=true", "trainer.max_epochs=57"])
     assert load_bundle(run_dir / "bundle").model_id == load_bundle(finished / "bundle").model_id
@@ -244,6 +272,28 @@ def test_a_copied_run_folder_goes_on_by_itself(finished: Path, corpus: Path) -> 
     train([*overrides(corpus, run_dir), *epochs])
     assert len(list((run_dir / "checkpoints").glob("epoch=*.ckpt"))) == 1
     assert sorted((finished / "checkpoints").iterdir()) == before
+
+
+def test_a_run_that_broke_off_in_its_last_epoch_still_validates_it(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three epochs, validated every two: the third is broken off after its checkpoint of two steps."""
+    run_dir = corpus / "runs/last-epoch"
+    settings = [*overrides(corpus, run_dir), "trainer.max_epochs=3", "logger=csv"]
+    settings += ["trainer.validate_every_epochs=2"]
+    training_step = AsrLitModule.training_step
+
+    def stop(self: AsrLitModule, batch: Batch, batch_idx: int) -> torch.Tensor:
+        if (self.current_epoch, batch_idx) == (2, 5):
+            raise ZeroDivisionError
+        return training_step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AsrLitModule, "training_step", stop)
+        with pytest.raises(ZeroDivisionError):
+            train(settings)
+    train([*settings, "resume=true"])
+    assert [row["epoch"] for row in metrics(run_dir) if row["val/wer"]] == ["1", "2"]
 
 
 def test_a_disk_full_at_checkpoint_time_leaves_a_run_to_go_on_with(corpus: Path) -> None:

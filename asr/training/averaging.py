@@ -7,6 +7,7 @@ best single set of weights; both are measured.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from asr.bundle import Bundle
 from asr.errors import AsrError
-from asr.evaluate import for_each_waveform
+from asr.evaluate import for_each_waveform, transcribe_all
 from asr.scoring import score
 from asr.training.dataset import Example
 from asr.training.engine_config import CallbacksConfig
@@ -155,7 +156,7 @@ def dev_wer(bundle: Bundle, examples: Sequence[Example], device: str) -> float:
     transcripts, _ = for_each_waveform(
         [example.utterance for example in examples],
         recognizer.sample_rate,
-        recognizer.transcribe_batch,
+        partial(transcribe_all, recognizer),
     )
     return score(
         {example.utterance.utterance_id: example.text for example in examples},

@@ -1,5 +1,6 @@
 """What a run reports while it goes on: throughput, padding, waiting for data, a line an epoch."""
 
+import math
 import sys
 import time
 from typing import Any
@@ -24,6 +25,10 @@ class Throughput(Callback):
         self._samples = self._padded_samples = 0
         self._step_s = self._wait_s = 0.0
         self._mark = time.perf_counter()
+
+    def on_train_start(self, trainer: Any, module: lightning.LightningModule) -> None:
+        """Start counting, also in the middle of an epoch."""
+        self._reset()
 
     def on_train_epoch_start(self, trainer: Any, module: lightning.LightningModule) -> None:
         """Start counting."""
@@ -72,10 +77,57 @@ class Throughput(Callback):
 class ValidateLastEpoch(Callback):
     """Validates after the last epoch also where its number is no multiple of the interval."""
 
+    def on_train_start(self, trainer: Any, module: lightning.LightningModule) -> None:
+        """A run may go on in the middle of the last epoch, whose start is then past."""
+        self.on_train_epoch_start(trainer, module)
+
     def on_train_epoch_start(self, trainer: Any, module: lightning.LightningModule) -> None:
         """In the last epoch, validate every epoch."""
         if trainer.current_epoch + 1 == trainer.max_epochs:
             trainer.check_val_every_n_epoch = 1
+
+
+class StopWithoutProgress(Callback):
+    """Ends training when `patience` validations in a row had neither a new least WER nor CER.
+
+    While a model learns to write its first words WER stays about 100 % and CER falls. Validations with
+    a WER of 100 % or more do not count.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+        self.best_wer = self.best_cer = math.inf
+        self.num_worse = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was seen, so that a resumed run goes on counting."""
+        return {
+            "best_wer": self.best_wer,
+            "best_cer": self.best_cer,
+            "num_worse": self.num_worse,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what a checkpoint had seen."""
+        for name in self.state_dict():
+            setattr(self, name, state_dict[name])
+
+    def on_validation_end(self, trainer: Any, module: lightning.LightningModule) -> None:
+        """Count; say so where training ends."""
+        wer, cer = (float(trainer.callback_metrics[name]) for name in ("val/wer", "val/cer"))
+        if wer < self.best_wer or cer < self.best_cer:
+            self.num_worse = 0
+        elif wer < 1:
+            self.num_worse += 1
+        self.best_wer, self.best_cer = min(wer, self.best_wer), min(cer, self.best_cer)
+        if self.num_worse >= self.patience:
+            trainer.should_stop = True
+            if trainer.is_global_zero:
+                message = (
+                    f"neither WER nor CER has fallen for {self.num_worse} validations: training ends "
+                    "here (callbacks.patience)"
+                )
+                print(message, file=sys.stderr, flush=True)
 
 
 class EpochLine(Callback):

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import Checkpoint as CheckpointCallback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from asr.errors import AsrError
-from asr.training.lit_module import position_of
+from asr.training.interrupt import InterruptBetweenBatches
+from asr.training.lit_module import epoch_batches_of, position_of, tokens_of
 
 CHECKPOINT_FOLDER = "checkpoints"
 RECENT_FOLDER = "recent"
@@ -97,27 +99,49 @@ class BestCheckpoints(MovableCheckpoints):
         return super().check_monitor_top_k(trainer, current)
 
 
-class LastCheckpoint(MovableCheckpoints):
-    """last.ckpt, every so many steps, and only right after a step.
+class LastCheckpoint(CheckpointCallback):
+    """last.ckpt, every so many steps, after the last epoch, and when Ctrl-C ends the run.
 
-    With accumulated batches the step count stands still between two steps; a checkpoint saved there
-    would lose the gradients of the batches since.
+    Saved right after a step alone: with accumulated batches, a checkpoint between two steps would lose
+    the gradients of the batches since. After the last batch of an epoch it waits for the epoch's end: a
+    run that goes on from before its validation would leave that out. On Ctrl-C several processes save
+    nothing: they need not have been told in the same step.
     """
 
-    def __init__(self, folder: Path, every_steps: int) -> None:
-        super().__init__(
-            dirpath=folder,
-            filename=LAST_CHECKPOINT.removesuffix(".ckpt"),
-            every_n_train_steps=every_steps,
-            enable_version_counter=False,
+    def __init__(
+        self, folder: Path, every_steps: int, interrupt: InterruptBetweenBatches | None = None
+    ) -> None:
+        self.path, self.every_steps, self.interrupt = (
+            folder / LAST_CHECKPOINT,
+            every_steps,
+            interrupt,
         )
+        self._saved_step = 0
+        self._is_due = False
 
     def on_train_batch_end(
         self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save where a step has just been made."""
-        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
-            super().on_train_batch_end(trainer, module, outputs, batch, batch_idx)
+        """Save where a step has just been made and its time has come."""
+        if (batch_idx + 1) % trainer.accumulate_grad_batches and not trainer.is_last_batch:
+            return
+        self._is_due = trainer.global_step % self.every_steps == 0
+        is_asked = self.interrupt is not None and self.interrupt.asked
+        if not trainer.is_last_batch and (self._is_due or (is_asked and trainer.world_size == 1)):
+            self._save(trainer)
+        if is_asked:
+            raise KeyboardInterrupt
+
+    def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+        """Save what waited for it; and what training leaves."""
+        ends = trainer.current_epoch + 1 == trainer.max_epochs or trainer.should_stop
+        if self._is_due or ends:
+            self._save(trainer)
+
+    def _save(self, trainer: Any) -> None:
+        if trainer.global_step != self._saved_step:
+            self._saved_step = trainer.global_step
+            trainer.save_checkpoint(self.path)
 
 
 def recent_checkpoints(folder: Path, count: int) -> ModelCheckpoint:
@@ -144,6 +168,8 @@ class Checkpoint:
         step: optimizer steps done.
         averaged: it holds a moving average beside the weights (callbacks.average=ema).
         shapes: of the network's tensors, by name.
+        epoch_batches: batches that each process had in an epoch; None where not written down.
+        tokens: the vocabulary; None where not written down.
     """
 
     path: Path
@@ -151,8 +177,10 @@ class Checkpoint:
     step: int
     averaged: bool
     shapes: dict[str, tuple[int, ...]]
+    epoch_batches: int | None = None
+    tokens: tuple[str, ...] | None = None
 
-    def check_fits(self, state: Mapping[str, Tensor]) -> None:
+    def check_fits(self, state: Mapping[str, Tensor], tokens: tuple[str, ...]) -> None:
         """Refuse to go on with another network or vocabulary; nothing has been written yet.
 
         Raises:
@@ -167,6 +195,12 @@ class Checkpoint:
                 f"first is {name}: {self.shapes.get(name, 'none')} there, {here.get(name, 'none')} "
                 "here): go on with the settings that are in the run's config.yaml, or choose another "
                 "run_dir"
+            )
+        if self.tokens is not None and self.tokens != tokens:
+            raise AsrError(
+                f"{self.path} was trained with another vocabulary of as many tokens: have the training "
+                "texts changed? Put them back, or begin anew in another run_dir, with init_from= the "
+                "bundle of a finished run"
             )
 
 
@@ -187,6 +221,8 @@ def checkpoint_to_resume(run_dir: Path, say: Callable[[str], None]) -> Checkpoin
                 int(found["global_step"]),
                 averaged="averaging_state" in found,
                 shapes=shapes_of(found["state_dict"]),
+                epoch_batches=epoch_batches_of(found),
+                tokens=tokens_of(found),
             )
         except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
             reason = str(error).splitlines()[0]

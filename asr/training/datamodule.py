@@ -1,13 +1,15 @@
 """Manifests -> examples -> loaders."""
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lightning
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.audio import AudioError, probe
 from asr.augment import AugmentConfig
 from asr.clips import load_clips
 from asr.ctc import min_frames
@@ -109,6 +111,7 @@ class SpeechDataModule(lightning.LightningDataModule):
         self._dev_sampler()
         self._augmentation = self._waveform_augmentation(augment or AugmentConfig())
         self._resume_at = (0, 0)
+        self._resumed_epoch_batches: int | None = None
         self._train_waveforms: WaveformSource | None = None
         self._dev_waveforms: WaveformSource | None = None
 
@@ -117,9 +120,15 @@ class SpeechDataModule(lightning.LightningDataModule):
         """Hours of speech that training sees in an epoch."""
         return sum(example.utterance.duration_s for example in self.train_examples) / 3600
 
-    def resume_at(self, epoch: int, batches_done: int) -> None:
-        """Start the first epoch in the middle: an earlier run has seen `batches_done` batches."""
+    def resume_at(self, epoch: int, batches_done: int, epoch_batches: int | None = None) -> None:
+        """Start the first epoch in the middle: an earlier run has seen `batches_done` batches.
+
+        Args:
+            epoch_batches: that the earlier run had in an epoch; where this run has another number, a
+                person is told.
+        """
         self._resume_at = (epoch, batches_done)
+        self._resumed_epoch_batches = epoch_batches
 
     def prepare_data(self) -> None:
         """Make the waveform caches, in one process of each machine."""
@@ -135,10 +144,21 @@ class SpeechDataModule(lightning.LightningDataModule):
         assert self._train_waveforms is not None
         sampler = self.train_sampler()
         sampler.resume_at(*self._resume_at)
+        self._say_if_other_batches(len(sampler))
         dataset = SpeechDataset(
             self.train_examples, self._train_waveforms, self._speed(), self._augmentation
         )
         return batch_loader(dataset, sampler, self.config.num_workers, self.seed)
+
+    def _say_if_other_batches(self, epoch_batches: int) -> None:
+        before, rank = self._resumed_epoch_batches, self._rank_of_world()[0]
+        if before not in (None, epoch_batches) and rank == 0:
+            message = (
+                f"the run was left with {before} batches an epoch and goes on with {epoch_batches}: "
+                f"epoch {self._resume_at[0] + 1} repeats or misses utterances, and the learning rate "
+                "follows the new number of steps"
+            )
+            print(message, file=sys.stderr, flush=True)
 
     def train_sampler(self) -> BucketSampler:
         """The batches of this rank."""
@@ -157,15 +177,17 @@ class SpeechDataModule(lightning.LightningDataModule):
     def _dev_sampler(self) -> BucketSampler:
         """As many batches on each rank, since they run in step; each utterance on one rank.
 
-        Of fewer utterances than ranks every rank takes all: hypotheses are joined by utterance.
+        Where they cannot be shared out (fewer utterances than ranks, or batches of one) every rank
+        takes all: hypotheses are joined by utterance.
         """
         rank, world_size = self._rank_of_world()
-        if len(self.dev_examples) < world_size:
-            rank, world_size = 0, 1
+        durations_s, batch_s = _durations_s(self.dev_examples), self.config.eval_batch_s
+        whole = BucketSampler(durations_s, batch_s, None, limit_key="data.eval_batch_s")
+        if len(durations_s) < world_size or (len(whole) % world_size and max(whole.sizes) == 1):
+            return whole
         return BucketSampler(
-            _durations_s(self.dev_examples), self.config.eval_batch_s, None, rank, world_size,
-            limit_key="data.eval_batch_s",
-        )  # fmt: skip
+            durations_s, batch_s, None, rank, world_size, limit_key="data.eval_batch_s"
+        )
 
     def _rank_of_world(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -247,7 +269,7 @@ class SpeechDataModule(lightning.LightningDataModule):
         if not text:
             return "no text after normalisation"
         if not utterance.duration_s:
-            return "a duration of 0 in the manifest"
+            return "no duration in the manifest, and the audio cannot be read"
         if utterance.duration_s > self.config.max_utterance_s:
             return f"longer than data.max_utterance_s = {self.config.max_utterance_s:g} s"
         if self.tokenizer.unknown_characters([text]):
@@ -279,6 +301,17 @@ class SpeechDataModule(lightning.LightningDataModule):
         return examples
 
 
+def _measured(utterance: Utterance) -> Utterance:
+    """One without a duration goes to the end of its file: the same with its length, if readable."""
+    if utterance.duration_s:
+        return utterance
+    try:
+        duration_s = probe(utterance.audio_path).duration_s - utterance.offset_s
+    except AudioError:
+        return utterance  # reading it says what is wrong
+    return replace(utterance, duration_s=max(0.0, duration_s))
+
+
 def _durations_s(examples: Sequence[Example]) -> list[float]:
     return [example.utterance.duration_s for example in examples]
 
@@ -291,5 +324,5 @@ def _read_all(manifests: Sequence[Path]) -> list[Utterance]:
                 raise AsrError(
                     f"{path}: utterance_id {utterance.utterance_id!r} is in two manifests"
                 )
-            utterances[utterance.utterance_id] = utterance
+            utterances[utterance.utterance_id] = _measured(utterance)
     return list(utterances.values())

@@ -102,9 +102,10 @@ class CallbacksConfig:
     """Checkpoints, averages, hints.
 
     Attributes:
-        keep_best: checkpoints kept, by validation WER.
+        keep_best: checkpoints kept, by validation WER; -1 keeps all.
         checkpoint_every_steps: steps between saves of last.ckpt inside an epoch.
-        patience: validations without a better WER until training stops early; null never stops.
+        patience: validations in a row without a new least WER or CER until training stops early; null
+            never stops. Those with a WER of 100 % or more do not count.
         average: weights that make the bundle where their validation WER is at least as good as the
             best single checkpoint's. "none"; "best" and "last": the mean of average_count
             checkpoints, the best by validation WER or those of the last epochs; "ema": a moving
@@ -132,5 +133,9 @@ class CallbacksConfig:
                 "callbacks.average_count, blank_hint_batches and checkpoint_every_steps must be at "
                 "least 1"
             )
+        if self.keep_best == 0 or self.keep_best < -1:
+            raise UsageError("callbacks.keep_best must be at least 1, or -1 to keep all")
+        if self.patience is not None and self.patience < 1:
+            raise UsageError("callbacks.patience must be at least 1, or null never to stop early")
         if not 0 <= self.ema_decay < 1:
             raise UsageError(f"callbacks.ema_decay must be in [0, 1), not {self.ema_decay}")

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback
 class InterruptBetweenBatches(Callback):
     """The first SIGINT becomes KeyboardInterrupt once the batch at hand is done, the second at once.
 
+    In training `LastCheckpoint` raises it, when it has saved.
     Python raises KeyboardInterrupt wherever the process happens to be. Where that is below C++ that
     called Python (autograd, the writer of a checkpoint) and may not throw, the process aborts.
     Worker processes inherit the handler: the Ctrl-C that the terminal sends to all of them does not
@@ -35,13 +36,10 @@ class InterruptBetweenBatches(Callback):
             self._process = os.getpid()
             self._before = signal.signal(signal.SIGINT, self._note)
 
-    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
-        """Raise what was asked for."""
-        self._raise_if_asked()
-
     def on_validation_batch_end(self, trainer: Any, *_: Any) -> None:
         """Raise what was asked for."""
-        self._raise_if_asked()
+        if self.asked:
+            raise KeyboardInterrupt
 
     def on_fit_end(self, trainer: Any, module: Any) -> None:
         """Give SIGINT back."""
@@ -59,10 +57,6 @@ class InterruptBetweenBatches(Callback):
             raise KeyboardInterrupt
         self.asked = True
         print("stopping after this batch; Ctrl-C again stops at once", file=sys.stderr, flush=True)
-
-    def _raise_if_asked(self) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
 
     def _give_back(self) -> None:
         if self._before is not None:

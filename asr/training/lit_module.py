@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
@@ -16,6 +17,7 @@ from asr.bundle import Bundle
 from asr.ctc import blank_share, ctc_losses
 from asr.features import MelAugmentation
 from asr.scoring import CorpusScore, score
+from asr.segment import MAX_WINDOW_S
 from asr.training.dataset import Batch, Example
 from asr.training.engine_config import OptimizerConfig, SchedulerConfig
 from asr.training.objective import LossConfig, objective
@@ -23,8 +25,8 @@ from asr.training.optim import WarmupPlateau, lr_schedule, make_optimizer
 from asr.transcribe import Recognizer
 
 _POSITION_KEY = "asr_position"
-_RANDOM_KEY = "asr_random_state"
-_CUDA_RANDOM_KEY = "asr_cuda_random_state"
+_EPOCH_BATCHES_KEY = "asr_epoch_batches"
+_TOKENS_KEY = "asr_tokens"
 
 
 @dataclass
@@ -43,6 +45,7 @@ class AsrLitModule(lightning.LightningModule):
         bundle: model, tokenizer and normaliser.
         dev_examples: references of validation, by index.
         loss: what is added to the CTC loss; None: nothing.
+        seed: of dropout and masks, which follow from it and a batch's rank, epoch and number.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class AsrLitModule(lightning.LightningModule):
         optimizer: OptimizerConfig,
         scheduler: SchedulerConfig,
         loss: LossConfig | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.model = bundle.model
@@ -62,10 +66,16 @@ class AsrLitModule(lightning.LightningModule):
         self.optimizer_config, self.scheduler_config = optimizer, scheduler
         self.loss_config = loss or LossConfig()
         self.taps = self.loss_config.taps(len(self.model.encoder.layers))
+        self.seed = seed
         self.dev_score: CorpusScore | None = None
         self._validated = _Validated()
-        self._random_state: Tensor | None = None
-        self._cuda_random_state: Tensor | None = None
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed what a batch draws: each rank has its own, and a resumed run what it would have had."""
+        words = np.random.SeedSequence(
+            (self.seed, self.global_rank, self.current_epoch, batch_idx)
+        ).generate_state(1, np.uint64)
+        torch.manual_seed(int(words[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The objective in nats per target token."""
@@ -101,11 +111,20 @@ class AsrLitModule(lightning.LightningModule):
         self._validated = _Validated()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Loss over the utterances that have targets; a transcript of each."""
+        """A transcript of each; loss over those that have targets and fit into a window (36 s)."""
         recognizer = Recognizer(self.bundle, device=str(self.device))
+        fits = batch.waveform_lengths <= round(MAX_WINDOW_S * recognizer.sample_rate)
         with torch.autocast(self.device.type, enabled=False):
-            output = self.model(batch.waveforms, batch.waveform_lengths)
-            transcripts = recognizer.to_transcripts(output, batch.waveform_lengths)
+            for row in (~fits).nonzero().flatten().tolist():
+                waveform = batch.waveforms[row, : batch.waveform_lengths[row]].cpu().numpy()
+                index = int(batch.indices[row])
+                self._validated.hypotheses[index] = recognizer.transcribe(waveform).text
+            if fits.any():
+                self._validate(recognizer, batch if fits.all() else _rows(batch, fits))
+
+    def _validate(self, recognizer: Recognizer, batch: Batch) -> None:
+        output = self.model(batch.waveforms, batch.waveform_lengths)
+        transcripts = recognizer.to_transcripts(output, batch.waveform_lengths)
         losses = ctc_losses(
             output.log_probs, output.output_lengths, batch.targets, batch.target_lengths
         )
@@ -160,27 +179,28 @@ class AsrLitModule(lightning.LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the place in the data and the random state."""
+        """Add the place in the data, and what it is a place in."""
         batches_done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
         checkpoint[_POSITION_KEY] = (self.current_epoch, batches_done)
-        checkpoint[_RANDOM_KEY] = torch.get_rng_state()
-        if self.device.type == "cuda":
-            checkpoint[_CUDA_RANDOM_KEY] = torch.cuda.get_rng_state(self.device)
+        checkpoint[_EPOCH_BATCHES_KEY] = int(self.trainer.num_training_batches)
+        checkpoint[_TOKENS_KEY] = list(self.bundle.tokenizer.tokens)
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the random state until the first step: building the loaders draws numbers too."""
-        self._random_state = checkpoint[_RANDOM_KEY].cpu()
-        if _CUDA_RANDOM_KEY in checkpoint:
-            self._cuda_random_state = checkpoint[_CUDA_RANDOM_KEY].cpu()
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Take up the random state of the checkpoint, once."""
-        if self._random_state is not None:
-            torch.set_rng_state(self._random_state)
-            self._random_state = None
-        if self._cuda_random_state is not None and self.device.type == "cuda":
-            torch.cuda.set_rng_state(self._cuda_random_state, self.device)
-            self._cuda_random_state = None
+def _rows(batch: Batch, chosen: Tensor) -> Batch:
+    """Some utterances of a batch, `chosen` (B,) bool, without padding that none of them needs."""
+    waveforms, lengths, *others = (part[chosen] for part in batch)
+    return Batch(waveforms[:, : int(lengths.max())], lengths, *others)
+
+
+def epoch_batches_of(checkpoint: dict[str, Any]) -> int | None:
+    """Batches that each process has in an epoch of the run; None where not written down."""
+    return checkpoint.get(_EPOCH_BATCHES_KEY)
+
+
+def tokens_of(checkpoint: dict[str, Any]) -> tuple[str, ...] | None:
+    """The vocabulary; None where not written down."""
+    tokens = checkpoint.get(_TOKENS_KEY)
+    return None if tokens is None else tuple(tokens)
 
 
 def position_of(checkpoint: dict[str, Any]) -> tuple[int, int]:

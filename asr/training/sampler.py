@@ -62,7 +62,7 @@ class BucketSampler(Sampler[BatchKey]):
                 f"{limit_key} is {batch_s:g} s, less than the shortest utterance has "
                 f"({lengths_s[0]:.2f} s): no batch could hold one; raise it"
             )
-        self.sizes = _batch_sizes(lengths_s, batch_s, world_size)
+        self.sizes = _batch_sizes(lengths_s, batch_s, world_size, limit_key)
 
     def __len__(self) -> int:
         """Batches of an epoch for this rank."""
@@ -111,7 +111,7 @@ class BucketSampler(Sampler[BatchKey]):
 
 
 def _batch_sizes(
-    sorted_durations: NDArray[np.float64], batch_s: float, world_size: int
+    sorted_durations: NDArray[np.float64], batch_s: float, world_size: int, limit_key: str
 ) -> list[int]:
     """Numbers of utterances of the batches, from short to long; their count divides by world_size."""
     if len(sorted_durations) < world_size:
@@ -125,5 +125,10 @@ def _batch_sizes(
         sizes[-1] += 1
     while len(sizes) % world_size:
         largest = int(np.argmax(sizes))
+        if sizes[largest] == 1:
+            raise UsageError(
+                f"{len(sizes)} batches of one utterance each cannot be shared out evenly to "
+                f"{world_size} processes: raise {limit_key} (now {batch_s:g} s)"
+            )
         sizes[largest : largest + 1] = [sizes[largest] - sizes[largest] // 2, sizes[largest] // 2]
     return sizes

@@ -78,7 +78,7 @@ def run(config: RunConfig) -> TrainedModel:
         _check_goes_on(checkpoint, config, module)
     _start_run_dir(run_dir, config, data)
     if checkpoint is not None:
-        data.resume_at(*checkpoint.position)
+        data.resume_at(*checkpoint.position, checkpoint.epoch_batches)
         _say(
             f"resuming {checkpoint.path}: epoch {checkpoint.position[0] + 1}, "
             f"{checkpoint.position[1]} batches done"
@@ -109,7 +109,7 @@ def _start_from(config: RunConfig) -> Bundle | None:
 
 def _check_goes_on(checkpoint: Checkpoint, config: RunConfig, module: AsrLitModule) -> None:
     """Refuse settings that a checkpoint cannot go on with, before anything is written."""
-    checkpoint.check_fits(module.state_dict())
+    checkpoint.check_fits(module.state_dict(), module.bundle.tokenizer.tokens)
     epoch = checkpoint.position[0] + 1
     if epoch > config.trainer.max_epochs:
         raise UsageError(
@@ -202,8 +202,9 @@ def _build(
         Training(data=", ".join(map(set_name, config.data.train)) + origin),
     )
     module = AsrLitModule(
-        bundle, data.dev_examples, config.augment, config.optimizer, config.scheduler, config.loss
-    )
+        bundle, data.dev_examples, config.augment, config.optimizer, config.scheduler, config.loss,
+        config.seed,
+    )  # fmt: skip
     _say(
         f"model: {bundle.model.num_parameters / 1e6:.2f} M parameters, "
         f"{data.tokenizer.vocab_size} tokens; training on {len(data.train_examples)} utterances, "

@@ -5,12 +5,17 @@ from pathlib import Path
 
 import lightning
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from asr.errors import UsageError
 from asr.training.averaging import MovingAverage
-from asr.training.callbacks import EpochLine, Throughput, ValidateLastEpoch
+from asr.training.callbacks import (
+    EpochLine,
+    StopWithoutProgress,
+    Throughput,
+    ValidateLastEpoch,
+)
 from asr.training.checkpoints import (
     CHECKPOINT_FOLDER,
     BestCheckpoints,
@@ -20,6 +25,7 @@ from asr.training.checkpoints import (
 )
 from asr.training.config import RunConfig
 from asr.training.engine_config import CallbacksConfig
+from asr.training.hardware import accelerator
 from asr.training.health import BlankPlateau, SkipBadSteps
 from asr.training.interrupt import InterruptBetweenBatches
 from asr.training.logs import MetricsCsv
@@ -42,7 +48,7 @@ def _lightning_trainer(config: RunConfig, run_dir: Path, first_step: int) -> lig
     trainer = config.trainer
     return lightning.Trainer(
         max_epochs=trainer.max_epochs,
-        accelerator=trainer.accelerator,
+        accelerator=accelerator(trainer),
         devices=trainer.devices,
         num_nodes=trainer.num_nodes,
         strategy=trainer.strategy,
@@ -66,15 +72,16 @@ def callbacks(config: RunConfig, run_dir: Path) -> list[Callback]:
     """Checkpoints (the best by validation WER, and the last), figures, early stopping."""
     folder = run_dir / CHECKPOINT_FOLDER
     settings = config.callbacks
+    interrupt = InterruptBetweenBatches()
     chosen: list[Callback] = [
         BestCheckpoints(folder, _kept_best(settings)),
-        LastCheckpoint(folder, settings.checkpoint_every_steps),
+        LastCheckpoint(folder, settings.checkpoint_every_steps, interrupt),
         ValidateLastEpoch(),
         Throughput(config.features.sample_rate),
         SkipBadSteps(run_dir, config.trainer.max_skipped_in_a_row),
         BlankPlateau(config),
         EpochLine(),
-        InterruptBetweenBatches(),
+        interrupt,
     ]
     if config.logger.page:
         chosen.insert(0, RunWatch(run_dir))  # Throughput starts its clock again after the drawing
@@ -85,7 +92,7 @@ def callbacks(config: RunConfig, run_dir: Path) -> list[Callback]:
     if config.logger.csv or config.logger.tensorboard:
         chosen.append(LearningRateMonitor("step"))
     if settings.patience is not None:
-        chosen.append(EarlyStopping("val/wer", patience=settings.patience))
+        chosen.append(StopWithoutProgress(settings.patience))
     return chosen
 
 
