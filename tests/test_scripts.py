@@ -1,5 +1,6 @@
 """The scripts that a person runs first: they parse, are executable, and say what a machine lacks."""
 
+import gzip
 import os
 import shutil
 import subprocess
@@ -59,3 +60,67 @@ def test_unsuitable_chosen_python_is_not_replaced_by_another(checkout: Path) -> 
     )
     assert done.returncode == 3
     assert "PYTHON=/nowhere/python is no Python 3.11, 3.12 or 3.13" in done.stderr
+
+
+STUB = """#!/usr/bin/env bash
+# In place of Python: writes down what it is asked for, and leaves what the next step looks for.
+echo "$*" >> "$CALLS"
+for argument in "$@"; do
+  case $argument in run_dir=*) run_dir=${argument#run_dir=} ;; esac
+done
+if [[ $3 == train ]]; then
+  mkdir -p "$run_dir"
+  touch "$run_dir/config.yaml"
+  [[ ${BREAKS_OFF:-} != "$run_dir" ]] || exit 1
+  mkdir -p "$run_dir/report"
+fi
+if [[ "$3 $4" == 'lm train' ]]; then touch "${@: -1}/lm.ngram"; fi
+"""
+
+
+def test_a_release_goes_on_where_it_was_broken_off(checkout: Path, tmp_path: Path) -> None:
+    """Every step in its order; the training that failed is resumed, and what is there is kept."""
+    data, stub = tmp_path / "some data", tmp_path / "python"
+    names = ("a-1-A", "a-2-A", "a-2-B", "b-1-A", "a-3-A", "b-2-A", "b-2-B")
+    for folder in ("noise", "rir", "lm", "LibriSpeech", "speechocean762", "kathleen"):
+        (data / folder).mkdir(parents=True)
+    for name in names:
+        (data / f"noise/{name}.opus").touch()
+    with gzip.open(data / "lm/train-clean-100.txt.gz", "wt") as file:
+        file.write("1-2-3 SOME WORDS\n")
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+    calls = tmp_path / "calls"
+    environment = os.environ | {"ASR_DATA": str(data), "PYTHON": str(stub), "CALLS": str(calls)}
+
+    def release(**more: str) -> tuple[int, list[str]]:
+        calls.write_text("")
+        done = subprocess.run(
+            ["bash", str(checkout / "scripts/release"), "seed=2"],
+            env=environment | more, capture_output=True, text=True,
+        )  # fmt: skip
+        return done.returncode, calls.read_text().splitlines()
+
+    status, asked = release(BREAKS_OFF="runs/release/released")
+    assert status != 0
+    assert [call.split()[2] for call in asked] == ["prepare"] * 3 + ["train"] * 2
+    assert "recipe=librispeech/mini run_dir=runs/release/mini" in asked[3]
+    assert all("resume=false" in call and call.endswith("seed=2") for call in asked[3:])
+    noise = checkout / "data/released/noise"
+    test_clips = sorted(path.name for path in (noise / "test").iterdir())
+    assert test_clips == ["b-2-A.opus", "b-2-B.opus"]  # the fifth recording, both clips of it
+    assert len(list((noise / "train").iterdir())) == 5
+    assert (checkout / "data/released/rir").resolve() == data / "rir"
+
+    status, asked = release()
+    assert status == 0
+    assert [" ".join(call.split()[:4]) for call in asked[:-1]] == [
+        "-m asr train recipe=librispeech/released",
+        "-m asr lm train",
+        "-m asr export runs/release/released/bundle",
+        "-m asr tune data/released/dev-clean.jsonl",
+    ]
+    assert "resume=true init_from=runs/release/mini/bundle seed=2" in asked[0]
+    assert asked[-1].startswith("scripts/model_card.py --model asr/pretrained")
+    text = checkout / "runs/release/lm/train-clean-100.txt"
+    assert text.read_text() == "SOME WORDS\n"
