@@ -1,6 +1,7 @@
 """What several test modules share: the real speech, a tiny model, a spoken utterance."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,13 @@ from asr.model import AcousticModel, ModelConfig
 from asr.tokenizer import CharTokenizer
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C, and so do programs that tests start, also where pytest was begun in the background
+    of a script, which has SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

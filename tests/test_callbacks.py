@@ -1,12 +1,13 @@
 """Early stopping, and what a run does that goes on in the middle of an epoch."""
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from asr.errors import UsageError
-from asr.training.callbacks import StopWithoutProgress, ValidateLastEpoch
+from asr.training.callbacks import EpochLine, StopWithoutProgress, ValidateLastEpoch
 from asr.training.engine_config import CallbacksConfig
 
 
@@ -53,3 +54,21 @@ def test_a_run_that_goes_on_in_its_last_epoch_validates_it() -> None:
     trainer = SimpleNamespace(current_epoch=3, max_epochs=5, check_val_every_n_epoch=3)
     ValidateLastEpoch().on_train_start(trainer, None)  # type: ignore[arg-type]
     assert trainer.check_val_every_n_epoch == 3
+
+
+def test_the_line_of_an_epoch_has_the_mean_loss_of_its_steps(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A step whose loss is not finite was skipped; the next epoch starts anew."""
+    trainer: Any = SimpleNamespace(
+        is_global_zero=True, current_epoch=0, max_epochs=2, global_step=2, callback_metrics={}
+    )
+    line = EpochLine()
+    for epoch in ([3.0, math.nan, 1.0], [0.5]):
+        for loss in epoch:
+            trainer.callback_metrics = {"train/loss": loss, "train/blank_share": 0.5}
+            line.on_train_batch_end(trainer, None, None, None, 0)  # type: ignore[arg-type]
+        line.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
+    first, second = capsys.readouterr().err.splitlines()
+    assert "loss 2.000" in first
+    assert "loss 0.500" in second

@@ -19,7 +19,15 @@ from asr.tokenizer import CharTokenizer
 from asr.training.dataset import Batch
 from asr.training.engine_config import OptimizerConfig, SchedulerConfig
 from asr.training.lit_module import AsrLitModule
-from asr.training.optim import Muon, WarmupPlateau, adamw, lr_factor, make_optimizer, orthogonalized
+from asr.training.optim import (
+    Muon,
+    WarmupPlateau,
+    adamw,
+    lr_factor,
+    make_optimizer,
+    orthogonalized,
+    shared,
+)
 
 
 def test_learning_rate_warms_up_and_falls() -> None:
@@ -123,6 +131,30 @@ def test_muon_goes_on_from_its_state() -> None:
             steps.step()
     for one, other in zip(straight.parameters(), broken.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_ranks_share_out_muons_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each matrix is worked out on one rank only, large and small ones spread; the sum is everything."""
+    tensors = [torch.full((size, 2), float(size)) for size in (1, 5, 1, 5, 1, 5, 1, 5)]
+    parts: list[torch.Tensor] = []
+    worked: list[list[int]] = []
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 4)
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda part: parts.append(part.clone()))
+    for rank in range(4):
+        done: list[int] = []
+        worked.append(done)
+        monkeypatch.setattr("torch.distributed.get_rank", lambda rank=rank: rank)
+
+        def double(tensor: torch.Tensor, done: list[int] = done) -> torch.Tensor:
+            done.append(len(tensor))
+            return 2 * tensor
+
+        shared(double, tensors)
+    assert [sorted(done) for done in worked] == [[1, 5]] * 4
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda part: part.copy_(sum(parts)))
+    for result, tensor in zip(shared(double, tensors), tensors, strict=True):
+        assert torch.equal(result, 2 * tensor)
 
 
 def test_an_unknown_optimizer_is_refused() -> None:

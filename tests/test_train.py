@@ -141,7 +141,8 @@ def on_two_processes(corpus: Path, run_dir: Path, *more: str) -> subprocess.Comp
     command = [
         sys.executable, str(script), "train", *overrides(corpus, run_dir), "trainer.max_epochs=2",
         "trainer.devices=2", "trainer.strategy=ddp", "callbacks.keep_best=-1", "augment.start_step=0",
-        "encoder.recurrent_dropout=0.2", "loss=cr-ctc", "loss.intermediate_weight=0.3", *more,
+        "encoder.recurrent_dropout=0.2", "loss=cr-ctc", "loss.intermediate_weight=0.3",
+        "optimizer.kind=muon", *more,
     ]  # fmt: skip
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=env)

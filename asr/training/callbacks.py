@@ -131,20 +131,36 @@ class StopWithoutProgress(Callback):
 
 
 class EpochLine(Callback):
-    """Prints one line for each epoch to stderr; it stays when the progress bar has gone."""
+    """Prints one line for each epoch to stderr; it stays when the progress bar has gone.
+
+    The loss is the mean of the epoch's steps on this process, without those that were skipped; of a
+    resumed epoch, of the steps since.
+    """
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
+        self._loss, self._num_losses = 0.0, 0
+
+    def on_train_batch_end(
+        self, trainer: Any, module: Any, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Take the step's loss into the epoch's mean."""
+        loss = float(trainer.callback_metrics["train/loss"])
+        if math.isfinite(loss):
+            self._loss += loss
+            self._num_losses += 1
 
     def on_train_epoch_end(self, trainer: Any, module: lightning.LightningModule) -> None:
         """Loss, validation figures where this epoch has them, rate."""
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        loss = self._loss / self._num_losses if self._num_losses else math.nan
+        self._loss, self._num_losses = 0.0, 0
         if not trainer.is_global_zero or "train/loss" not in metrics:
             return  # a run resumed at the very end of an epoch ends it once more, without a step
         parts = [
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
             f"step {trainer.global_step}",
-            f"loss {metrics['train/loss']:.3f}",
+            f"loss {loss:.3f}",
             f"blank {100 * metrics['train/blank_share']:.0f} %",
         ]
         if "val/wer" in metrics:

@@ -1,11 +1,11 @@
 """AdamW or Muon, and the learning rate: a linear warm-up, then a cosine or a decay on plateaus."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from asr.training.engine_config import OptimizerConfig, SchedulerConfig
@@ -49,7 +49,7 @@ class Muon(torch.optim.AdamW):
     Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) makes the momentum of a matrix nearly
     orthogonal, so that all its directions learn at one rate; here each of an LSTM's four gates is a
     matrix. Updates are scaled to the size of AdamW's (arXiv 2502.16982), so that both share a
-    learning rate. Five Newton-Schulz steps in bfloat16.
+    learning rate. Five Newton-Schulz steps in bfloat16; the ranks of DDP share them out.
     """
 
     def __init__(
@@ -69,25 +69,46 @@ class Muon(torch.optim.AdamW):
             with torch.enable_grad():
                 loss = closure()
         group = self.param_groups[0]
-        for weight in group["params"]:
-            if weight.grad is not None:
-                self._update(weight, group)
-                weight.grad = None  # so that AdamW leaves it alone
+        weights = [weight for weight in group["params"] if weight.grad is not None]
+        updates = shared(orthogonalized, [self._gates_ahead(weight) for weight in weights])
+        for weight, gates in zip(weights, updates, strict=True):
+            scale = 0.2 * math.sqrt(max(gates.shape[1:]))
+            weight.mul_(1 - group["lr"] * group["weight_decay"])
+            weight.add_(gates.flatten(0, 1), alpha=-group["lr"] * scale)
+            weight.grad = None  # so that AdamW leaves it alone
         super().step()
         return loss
 
-    def _update(self, weight: torch.nn.Parameter, group: dict[str, Any]) -> None:
+    def _gates_ahead(self, weight: torch.nn.Parameter) -> Tensor:
+        """Nesterov's momentum of a weight with this step's gradient in it, (4, H, inputs)."""
         assert weight.grad is not None
         state = self.state[weight]
         if not state:
             state["momentum"] = torch.zeros_like(weight)
             state["step"] = torch.zeros(())  # AdamW expects one when it is loaded
         momentum = state["momentum"].lerp_(weight.grad, 1 - _MOMENTUM)
-        ahead = weight.grad.lerp(momentum, _MOMENTUM)
-        gates = orthogonalized(ahead.view(_GATES, -1, weight.shape[1]))
-        scale = 0.2 * math.sqrt(max(gates.shape[1:]))
-        weight.mul_(1 - group["lr"] * group["weight_decay"])
-        weight.add_(gates.flatten(0, 1), alpha=-group["lr"] * scale)
+        ahead: Tensor = weight.grad.lerp(momentum, _MOMENTUM)
+        return ahead.view(_GATES, -1, weight.shape[1])
+
+
+def shared(function: Callable[[Tensor], Tensor], tensors: Sequence[Tensor]) -> list[Tensor]:
+    """`function` of each tensor, which keeps its shape; under DDP each rank works out its share.
+
+    All ranks must have the same tensors; they get the same results, whichever rank made them.
+    """
+    if not (distributed.is_available() and distributed.is_initialized() and tensors):
+        return [function(tensor) for tensor in tensors]
+    largest_first = sorted(range(len(tensors)), key=lambda index: -tensors[index].numel())
+    mine = set(largest_first[distributed.get_rank() :: distributed.get_world_size()])
+    results = torch.cat(
+        [
+            (function(tensor) if index in mine else torch.zeros_like(tensor)).flatten()
+            for index, tensor in enumerate(tensors)
+        ]
+    )
+    distributed.all_reduce(results)
+    parts = torch.split(results, [tensor.numel() for tensor in tensors])
+    return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def orthogonalized(matrices: Tensor) -> Tensor:
