@@ -162,6 +162,8 @@ def test_two_processes_share_the_work(
     run_dir, result = two_processes
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("WER") == 1
+    assert "weights_only" not in result.stderr
+    assert "sync_dist" not in result.stderr
     checkpoint = torch.load(run_dir / "checkpoints/last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 8  # 7 batches, made 8 for two ranks: 4 steps an epoch
     rates = [path.stem.split("wer=")[1] for path in (run_dir / "checkpoints").glob("epoch=*.ckpt")]
@@ -295,6 +297,22 @@ def test_a_run_that_broke_off_in_its_last_epoch_still_validates_it(
             train(settings)
     train([*settings, "resume=true"])
     assert [row["epoch"] for row in metrics(run_dir) if row["val/wer"]] == ["1", "2"]
+
+
+def test_a_run_left_at_the_end_of_an_epoch_goes_on_with_the_next(corpus: Path) -> None:
+    """By its validation's checkpoint, with another interval: no step more or less, none repeated."""
+    run_dir = corpus / "runs/interval"
+    settings = [*overrides(corpus, run_dir), "logger=csv", "callbacks.keep_best=2"]
+    settings += ["trainer.max_epochs=4"]
+    train([*settings, "trainer.validate_every_epochs=2"])
+    epoch_steps = len(losses(run_dir)) // 4
+    for path in (run_dir / "checkpoints").iterdir():
+        if not path.name.startswith("epoch=001"):
+            path.unlink()
+    train([*settings, "trainer.validate_every_epochs=3", "resume=true"])
+    steps = [(row["epoch"], row["step"]) for row in metrics(run_dir) if row["train/loss"]]
+    assert steps == [(str(step // epoch_steps), str(step)) for step in range(4 * epoch_steps)]
+    assert [row["epoch"] for row in metrics(run_dir) if row["val/wer"]] == ["1", "2", "3"]
 
 
 def test_a_disk_full_at_checkpoint_time_leaves_a_run_to_go_on_with(corpus: Path) -> None:

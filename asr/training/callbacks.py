@@ -75,16 +75,34 @@ class Throughput(Callback):
 
 
 class ValidateLastEpoch(Callback):
-    """Validates after the last epoch also where its number is no multiple of the interval."""
+    """Validates after the last epoch also where its number is no multiple of the interval.
+
+    And takes a run that was left at the very end of an epoch, by its validation, to the next: Lightning
+    makes a step too many there where the interval is now another.
+    """
+
+    def __init__(self) -> None:
+        self._interval: int | None = None
 
     def on_train_start(self, trainer: Any, module: lightning.LightningModule) -> None:
         """A run may go on in the middle of the last epoch, whose start is then past."""
         self.on_train_epoch_start(trainer, module)
+        epoch = trainer.fit_loop.epoch_loop
+        if (
+            epoch.restarted_on_last
+            and epoch.batch_progress.current.completed >= trainer.num_training_batches
+        ):
+            self._interval, trainer.check_val_every_n_epoch = trainer.check_val_every_n_epoch, 1
 
     def on_train_epoch_start(self, trainer: Any, module: lightning.LightningModule) -> None:
         """In the last epoch, validate every epoch."""
         if trainer.current_epoch + 1 == trainer.max_epochs:
             trainer.check_val_every_n_epoch = 1
+
+    def on_train_epoch_end(self, trainer: Any, module: lightning.LightningModule) -> None:
+        """The interval is again what was asked for."""
+        if self._interval is not None:
+            self._interval, trainer.check_val_every_n_epoch = None, self._interval
 
 
 class StopWithoutProgress(Callback):

@@ -44,6 +44,7 @@ _EXPECTED_WARNINGS = (
     ".*your dataloader is not resumable.*",  # BucketSampler.resume_at does it
     ".*exists and is not empty.*",
     ".*isinstance.treespec, LeafSpec.*",
+    ".*sync_dist=True.*",  # validation figures are the same on every process already
 )
 
 
@@ -304,7 +305,8 @@ def _choose_weights(
 
 def _quieten_lightning() -> None:
     """Keep Lightning's tips and its advice on choices that are made here on purpose off the screen."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
+        logging.getLogger(f"lightning.pytorch.{name}").setLevel(logging.WARNING)
     for message in _EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
 
