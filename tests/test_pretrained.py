@@ -22,7 +22,7 @@ def test_it_is_a_small_folder_of_plain_files() -> None:
     }  # fmt: skip
     assert sum(files.values()) < 30 * MEGABYTE
     bundle = load_bundle("default")
-    assert bundle.weights == "float16"
+    assert bundle.weights == "int8"
     assert bundle.decoding is not None
     assert bundle.greedy_calibration is not None
     assert bundle.beam_calibration is not None
