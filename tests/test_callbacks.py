@@ -47,13 +47,16 @@ def test_impossible_counts_are_refused(settings: dict[str, int]) -> None:
         CallbacksConfig(**settings)  # type: ignore[arg-type]
 
 
-def test_a_run_that_goes_on_in_its_last_epoch_validates_it() -> None:
-    trainer = SimpleNamespace(current_epoch=4, max_epochs=5, check_val_every_n_epoch=3)
+@pytest.mark.parametrize(("current_epoch", "interval"), [(4, 1), (3, 3)])
+def test_a_run_that_goes_on_in_its_last_epoch_validates_it(
+    current_epoch: int, interval: int
+) -> None:
+    fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace(restarted_on_last=False))
+    trainer = SimpleNamespace(
+        current_epoch=current_epoch, max_epochs=5, check_val_every_n_epoch=3, fit_loop=fit_loop
+    )
     ValidateLastEpoch().on_train_start(trainer, None)  # type: ignore[arg-type]
-    assert trainer.check_val_every_n_epoch == 1
-    trainer = SimpleNamespace(current_epoch=3, max_epochs=5, check_val_every_n_epoch=3)
-    ValidateLastEpoch().on_train_start(trainer, None)  # type: ignore[arg-type]
-    assert trainer.check_val_every_n_epoch == 3
+    assert trainer.check_val_every_n_epoch == interval
 
 
 def test_the_line_of_an_epoch_has_the_mean_loss_of_its_steps(
