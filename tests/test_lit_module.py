@@ -1,5 +1,7 @@
 """What a batch draws, and validation of recordings longer than a window."""
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,8 +10,10 @@ import torch
 
 from asr.augment import SpecAugmentConfig
 from asr.bundle import Bundle
-from asr.evaluate import transcribe_all
-from asr.training.dataset import Batch
+from asr.evaluate import score_texts, transcribe_all
+from asr.manifest import Utterance
+from asr.training.averaging import dev_wer
+from asr.training.dataset import Batch, Example
 from asr.training.engine_config import OptimizerConfig, SchedulerConfig
 from asr.training.lit_module import AsrLitModule
 from asr.transcribe import Recognizer, pad
@@ -71,3 +75,26 @@ def test_validation_cuts_long_recordings_as_evaluate_does(
     assert module._validated.tokens == 3
     assert module._validated.loss > 0
     assert max(seen_s) <= 36.0
+
+
+def test_validation_counts_the_words_that_evaluate_counts(
+    tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network spells lone and outer apostrophes; the normaliser takes them off before scoring."""
+    utterance = Utterance("u", Path("u.flac"), "It's a dog.", 1.0)
+    example = Example(utterance, "it's a dog", (1,))
+    spelt = "' it's 'a dog'"
+    assert score_texts({"u": utterance.text}, {"u": spelt}, tiny_bundle.normalizer).counts.hits == 3
+
+    module = lit_module(tiny_bundle)
+    module.dev_examples = [example]
+    module._trainer = SimpleNamespace(world_size=1, lr_scheduler_configs=[])  # type: ignore[assignment]
+    monkeypatch.setattr(module, "log", lambda *_, **__: None)
+    module._validated.hypotheses[0] = spelt
+    module.on_validation_epoch_end()
+    assert module.dev_score is not None
+    assert module.dev_score.wer == 0
+
+    transcripts = {"u": SimpleNamespace(text=spelt)}
+    monkeypatch.setattr("asr.training.averaging.for_each_waveform", lambda *_: (transcripts, ()))
+    assert dev_wer(tiny_bundle, [example], "cpu") == 0

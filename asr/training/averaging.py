@@ -17,8 +17,7 @@ from torch import Tensor
 
 from asr.bundle import Bundle
 from asr.errors import AsrError
-from asr.evaluate import for_each_waveform, transcribe_all
-from asr.scoring import score
+from asr.evaluate import for_each_waveform, score_texts, transcribe_all
 from asr.training.dataset import Example
 from asr.training.engine_config import CallbacksConfig
 from asr.transcribe import Recognizer
@@ -158,9 +157,10 @@ def dev_wer(bundle: Bundle, examples: Sequence[Example], device: str) -> float:
         recognizer.sample_rate,
         partial(transcribe_all, recognizer),
     )
-    return score(
+    return score_texts(
         {example.utterance.utterance_id: example.text for example in examples},
         {name: transcript.text for name, transcript in transcripts.items()},
+        bundle.normalizer,
     ).wer
 
 

@@ -15,8 +15,9 @@ from torch import Tensor
 from asr.augment import SpecAugment, SpecAugmentConfig
 from asr.bundle import Bundle
 from asr.ctc import blank_share, ctc_losses
+from asr.evaluate import score_texts
 from asr.features import MelAugmentation
-from asr.scoring import CorpusScore, score
+from asr.scoring import CorpusScore
 from asr.segment import MAX_WINDOW_S
 from asr.training.dataset import Batch, Example
 from asr.training.engine_config import OptimizerConfig, SchedulerConfig
@@ -139,9 +140,10 @@ class AsrLitModule(lightning.LightningModule):
         hypotheses = {index: text for part in parts for index, text in part.hypotheses.items()}
         tokens = sum(part.tokens for part in parts)
         examples = {index: self.dev_examples[index] for index in sorted(hypotheses)}
-        self.dev_score = score(
+        self.dev_score = score_texts(
             {example.utterance.utterance_id: example.text for example in examples.values()},
             {examples[index].utterance.utterance_id: text for index, text in hypotheses.items()},
+            self.bundle.normalizer,
         )
         if tokens:
             self.log("val/loss", sum(part.loss for part in parts) / tokens)
