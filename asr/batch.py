@@ -1,7 +1,7 @@
 """Many recordings -> many transcripts: dense batches across files, one file's failure its own.
 
 Threads decode files and cut them into windows; windows of many files wait in a pool of bounded
-size, are sorted by length and run through the recognizer in dense batches; a file is finished, and
+size, and those of like length run through the recognizer as one batch; a file is finished, and
 yielded, when its last window is. A three-hour recording and ten thousand clips take the same way.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from asr.audio import AudioStream
 from asr.codecs import AudioError, hash_file, reason_of
 from asr.inputs import Item, work_list
-from asr.listen import BATCH_S, POOL_S, BatchRecognizer, dense_batches, listen
+from asr.listen import BATCH_S, POOL_S, BatchRecognizer, listen
 from asr.pool import Piece, PoolClosed, WindowPool
 from asr.segment import Part, join_parts, split_windows
 from asr.transcript import Transcript
@@ -58,7 +58,7 @@ class BatchOptions:
     Attributes:
         jobs: threads that read and decode files.
         batch_s: audio in one batch, padding included, seconds.
-        pool_s: decoded audio that waits at most, seconds; batches are cut from it by length.
+        pool_s: decoded audio that waits at most, seconds; batches are chosen from it by length.
         workers: batches in the recognizer at once; with more than one, one batch's search runs
             beside another's network. Give the network fewer threads then.
     """
@@ -137,7 +137,9 @@ class _Run:
         self._items = items
         self._options = options
         self._lookup = lookup
-        self._pool = WindowPool(round(options.pool_s * self._rate))
+        self._pool = WindowPool(
+            round(options.pool_s * self._rate), round(options.batch_s * self._rate)
+        )
         self._todo = iter(range(len(items)))
         self._todo_lock = threading.Lock()
         self._under_way: dict[int, _Progress] = {}
@@ -161,9 +163,9 @@ class _Run:
                     event()
                 yield from self._drain()
                 live = [piece for piece in pieces if self._progress(piece.index) is not None]
-                for batch in dense_batches(live, round(self._options.batch_s * self._rate)):
+                if live:
                     self._running += 1
-                    workers.submit(self._work, batch)
+                    workers.submit(self._work, live)
         finally:
             self._pool.close()
             workers.shutdown(cancel_futures=True)

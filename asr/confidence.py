@@ -35,11 +35,19 @@ class Calibration:
     length_slope: float
     offset: float
 
-    def __call__(self, text: str, confidence: float) -> float:
-        """The calibrated confidence of a word with this text."""
-        features = _features([text], [confidence])
+    def __call__(self, texts: Sequence[str], confidences: Sequence[float]) -> list[float]:
+        """The calibrated confidence of each word, from its text and the decoder's confidence."""
         weights = np.array([self.slope, self.length_slope, self.offset])
-        return float(_sigmoid(features @ weights)[0])
+        calibrated: list[float] = _sigmoid(_features(texts, confidences) @ weights).tolist()
+        return calibrated
+
+    def of(self, words: Sequence[JudgedWord]) -> list[JudgedWord]:
+        """The words with calibrated confidences."""
+        confidences = self([word.text for word in words], [word.confidence for word in words])
+        return [
+            word._replace(confidence=confidence)
+            for word, confidence in zip(words, confidences, strict=True)
+        ]
 
 
 def fit_calibration(words: Sequence[JudgedWord]) -> Calibration | None:

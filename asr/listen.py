@@ -10,14 +10,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.pool import Piece
+from asr.pool import Piece, dense_batches
 from asr.segment import Part, Window, join_parts, split_windows
 from asr.transcript import Transcript
 
 SILENCE_PEAK = 1 / 32_768  # nothing above one step of 16-bit audio
 MIN_WINDOW_S = 0.1  # shorter recordings are lengthened with zeros: a front end needs a frame
 BATCH_S = 120.0
-POOL_S = 8 * BATCH_S
+POOL_S = 16 * BATCH_S
 
 Waveform = NDArray[np.float32]
 
@@ -99,19 +99,6 @@ def listen(recognizer: BatchRecognizer, waveforms: Sequence[Waveform]) -> list[T
 def _lengthened(waveform: Waveform, sample_rate: int) -> Waveform:
     missing = round(MIN_WINDOW_S * sample_rate) - len(waveform)
     return waveform if missing <= 0 else np.pad(waveform, (0, missing))
-
-
-def dense_batches(pieces: Sequence[Piece], max_samples: int) -> Iterator[list[Piece]]:
-    """Pieces by falling length, as many to a batch as keep rows * longest row <= max_samples."""
-    batch: list[Piece] = []
-    for piece in sorted(pieces, key=lambda piece: -len(piece.window.waveform)):
-        longest = len((batch or [piece])[0].window.waveform)
-        if batch and (len(batch) + 1) * longest > max_samples:
-            yield batch
-            batch = []
-        batch.append(piece)
-    if batch:
-        yield batch
 
 
 def is_silent(waveform: Waveform) -> bool:

@@ -1,11 +1,13 @@
 """The pool of decoded windows between the threads that read files and the one that transcribes.
 
-Readers wait while the pool is full, so memory stays bounded however fast the disks are.
+Readers wait while the pool is full, so memory stays bounded however fast the disks are. The pool
+stays nearly full while they read, so that a batch is chosen among many windows and has little padding.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from asr.segment import Window
 
@@ -28,10 +30,15 @@ class WindowPool:
 
     An event that a reader sends after a window is never taken before that window. Readers wait for
     room and the consumer for work, each under a condition of its own: none wakes for nothing.
+
+    Args:
+        max_samples: in all windows that wait.
+        batch_samples: in a batch, padding included; a window longer than that is a batch alone.
     """
 
-    def __init__(self, max_samples: int) -> None:
+    def __init__(self, max_samples: int, batch_samples: int) -> None:
         self._max_samples = max_samples
+        self._batch_samples = batch_samples
         lock = threading.Lock()
         self._room, self._work = threading.Condition(lock), threading.Condition(lock)
         self._pieces: list[Piece] = []
@@ -57,7 +64,7 @@ class WindowPool:
                 raise PoolClosed
             self._pieces.append(piece)
             self._held += size
-            if self._worth_a_batch():
+            if self._is_choice():
                 self._work.notify()
 
     def send(self, event: Callable[[], None]) -> None:
@@ -82,23 +89,27 @@ class WindowPool:
             return not (self._readers or self._pieces or self._events)
 
     def take(self, *, windows: bool = True) -> tuple[list[Piece], list[Callable[[], None]]]:
-        """Wait for work. All events; and all windows, once they are worth a batch or no more will come.
+        """Wait for work. All events; and one batch of windows, once there is a choice or no more come.
 
         Args:
             windows: False leaves them, and waits for events alone.
         """
         with self._work:
-            while not self._events and not (windows and self._worth_a_batch()):
+            while not self._events and not (windows and self._is_choice()):
                 self._work.wait()
             events, self._events = self._events, []
-            pieces: list[Piece] = []
-            if windows and self._worth_a_batch():
-                pieces, self._pieces, self._held = self._pieces, [], 0
+            batch: list[Piece] = []
+            if windows and self._is_choice():
+                choose = densest_batch if self._readers else longest_batch
+                batch = choose(self._pieces, self._batch_samples)
+                taken = {id(piece) for piece in batch}
+                self._pieces = [piece for piece in self._pieces if id(piece) not in taken]
+                self._held -= sum(len(piece.window.waveform) for piece in batch)
                 self._waiting = 0
                 self._room.notify_all()
-            return pieces, events
+            return batch, events
 
-    def _worth_a_batch(self) -> bool:
+    def _is_choice(self) -> bool:
         """Half full, a reader is waiting for room, or no more will come."""
         return bool(self._pieces) and (
             not self._readers or bool(self._waiting) or 2 * self._held >= self._max_samples
@@ -109,6 +120,43 @@ class WindowPool:
         with self._room:
             self._closed = True
             self._room.notify_all()
+
+
+def densest_batch(pieces: Sequence[Piece], max_samples: int) -> list[Piece]:
+    """The first of `pieces` and those next to it in length that make the cheapest batch with it.
+
+    A batch of n rows costs as much as n + 1 times its longest, which is what the network's time is
+    (measured: `scripts/bench/RESULTS.md`); the cheapest has the most speech for that. Rows times
+    longest are at most `max_samples`, but for a piece that is longer alone.
+    """
+    order = sorted(range(len(pieces)), key=lambda place: -len(pieces[place].window.waveform))
+    lengths = [len(pieces[place].window.waveform) for place in order]
+    sums = [0, *accumulate(lengths)]
+    must = order.index(0)
+    best, most = (must, must + 1), -1.0
+    for first in range(must, -1, -1):
+        end = min(first + max(1, max_samples // max(1, lengths[first])), len(order))
+        if end <= must:
+            break
+        speech = (sums[end] - sums[first]) / ((end - first + 1) * max(1, lengths[first]))
+        if speech > most:
+            best, most = (first, end), speech
+    return [pieces[place] for place in order[slice(*best)]]
+
+
+def longest_batch(pieces: Sequence[Piece], max_samples: int) -> list[Piece]:
+    """The longest, as many as keep rows * longest <= max_samples: all in turn make dense batches."""
+    order = sorted(pieces, key=lambda piece: -len(piece.window.waveform))
+    return order[: max(1, max_samples // max(1, len(order[0].window.waveform)))]
+
+
+def dense_batches(pieces: Sequence[Piece], max_samples: int) -> Iterator[list[Piece]]:
+    """All pieces by falling length, in batches of rows * longest <= max_samples."""
+    left = sorted(pieces, key=lambda piece: -len(piece.window.waveform))
+    while left:
+        batch = longest_batch(left, max_samples)
+        yield batch
+        left = left[len(batch) :]
 
 
 def _nothing() -> None:

@@ -170,11 +170,15 @@ class Recognizer:
         calibration = bundle.greedy_calibration if greedy else bundle.beam_calibration
         if calibration is None:
             return transcript
-        words = [
-            replace(word, confidence=calibration(word.text, word.confidence))
-            for word in transcript.words
-        ]
-        return replace(transcript, words=tuple(words))
+        words = transcript.words
+        confidences = calibration(
+            [word.text for word in words], [word.confidence for word in words]
+        )
+        calibrated = tuple(
+            replace(word, confidence=confidence)
+            for word, confidence in zip(words, confidences, strict=True)
+        )
+        return replace(transcript, words=calibrated)
 
 
 def pad(waveforms: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:

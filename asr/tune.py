@@ -260,9 +260,7 @@ def _calibrate(decoded: _Decoded) -> CalibrationTrial | None:
     calibration, before = fit_calibration(words), confidence_quality(words)
     if calibration is None or before is None:
         return None
-    after = confidence_quality(
-        [word._replace(confidence=calibration(word.text, word.confidence)) for word in words]
-    )
+    after = confidence_quality(calibration.of(words))
     assert after is not None
     return CalibrationTrial(calibration, before, after)
 

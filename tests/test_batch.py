@@ -216,7 +216,7 @@ def test_the_pool_may_be_smaller_than_a_window(tmp_path, pool_s):
 
 def test_what_waits_decoded_is_bounded(tmp_path):
     """Readers far faster than the recognizer: no more than the pool's size is ever held."""
-    pool = WindowPool(3 * RATE)
+    pool = WindowPool(3 * RATE, 10 * RATE)
     pool.expect_readers(1)
     held = []
 
@@ -243,7 +243,7 @@ def test_what_waits_decoded_is_bounded(tmp_path):
 
 
 def test_readers_that_wait_for_room_do_not_wake_each_other(monkeypatch):
-    pool = WindowPool(RATE)
+    pool = WindowPool(RATE, RATE)
     pool.expect_readers(2)
     pool.put(Piece(0, 0, Window(0, 0, silence(1))))
     waits = []

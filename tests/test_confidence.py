@@ -22,7 +22,7 @@ def made_words(count: int, truth: Calibration, seed: int = 0) -> list[JudgedWord
         random.integers(1, 10, count), random.uniform(0.02, 0.98, count), strict=True
     ):
         text = "x" * int(length)
-        is_right = bool(random.random() < truth(text, float(confidence)))
+        is_right = bool(random.random() < truth([text], [float(confidence)])[0])
         words.append(JudgedWord(text, float(confidence), is_right))
     return words
 
@@ -48,7 +48,8 @@ def test_no_words_and_words_of_one_kind() -> None:
     assert quality.auc is None
     calibration = fit_calibration(all_right)
     assert calibration is not None
-    assert 0.9 < calibration("a", 0.5) <= 1
+    assert 0.9 < calibration(["a"], [0.5])[0] <= 1
+    assert calibration([], []) == []
 
 
 def test_area_under_roc_equals_sklearn_with_ties() -> None:
@@ -77,9 +78,7 @@ def test_calibrated_confidence_is_the_share_of_right_words() -> None:
     assert calibration is not None
     others = made_words(5000, truth, seed=1)
     before = confidence_quality(others)
-    after = confidence_quality(
-        [word._replace(confidence=calibration(word.text, word.confidence)) for word in others]
-    )
+    after = confidence_quality(calibration.of(others))
     assert before is not None
     assert after is not None
     assert after.calibration_error < 0.03 < before.calibration_error
@@ -90,5 +89,6 @@ def test_calibrated_confidence_is_the_share_of_right_words() -> None:
 
 def test_certainty_stays_finite() -> None:
     calibration = Calibration(1.0, 0.0, 0.0)
-    assert 0 < calibration("a", 0.0) < 0.001
-    assert 0.999 < calibration("", 1.0) < 1
+    least, most = calibration(["a", ""], [0.0, 1.0])
+    assert 0 < least < 0.001
+    assert 0.999 < most < 1

@@ -7,9 +7,7 @@ from tones import RATE, ToneRecognizer, silence, speech, text_of
 
 import asr.listen
 from asr.batch import transcribe_files
-from asr.listen import dense_batches, is_silent, listen, transcribe_recording
-from asr.pool import Piece
-from asr.segment import Window
+from asr.listen import is_silent, listen, transcribe_recording
 
 VOCABULARY = [300 + 50 * (index * 7 % 50) for index in range(400)]
 
@@ -61,21 +59,6 @@ def test_a_recognizer_that_returns_too_few_is_named():
 
     with pytest.raises(RuntimeError, match="1 transcripts for 2 waveforms"):
         listen(Forgetful(), [speech([600]), speech([700])])
-
-
-def test_dense_batches_hold_every_piece_once_and_little_padding():
-    rng = np.random.default_rng(0)
-    pieces = [
-        Piece(index, 0, Window(0, 0, np.zeros(length, np.float32)))
-        for index, length in enumerate(rng.integers(1, 36 * 100, 300))
-    ]
-    batches = list(dense_batches(pieces, 12_000))
-    assert sorted(piece.index for batch in batches for piece in batch) == list(range(300))
-    sizes = [[len(piece.window.waveform) for piece in batch] for batch in batches]
-    assert all(len(batch) == 1 or len(batch) * max(batch) <= 12_000 for batch in sizes)
-    padded = sum(len(batch) * max(batch) for batch in sizes)
-    assert padded / sum(map(sum, sizes)) < 1.04
-    assert list(dense_batches([], 100)) == []
 
 
 def test_silence_is_one_step_of_16_bits():

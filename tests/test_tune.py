@@ -60,9 +60,7 @@ def calibrated() -> CalibrationTrial:
     calibration, before = fit_calibration(words), confidence_quality(words)
     assert calibration is not None
     assert before is not None
-    after = confidence_quality(
-        [word._replace(confidence=calibration(word.text, word.confidence)) for word in words]
-    )
+    after = confidence_quality(calibration.of(words))
     assert after is not None
     return CalibrationTrial(calibration, before, after)
 

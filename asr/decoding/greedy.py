@@ -29,16 +29,12 @@ def greedy_decode(log_probs: NDArray[np.float32], blank_id: int = 0) -> Hypothes
     path_log_probs = log_probs[np.arange(len(path)), path].astype(np.float64)
     starts = np.flatnonzero(np.diff(path, prepend=-1) != 0)
     ends = np.append(starts[1:], len(path))
-    runs = [
-        (int(path[start]), int(start), int(end))
-        for start, end in zip(starts, ends, strict=True)
-        if path[start] != blank_id
-    ]
+    means = np.add.reduceat(np.exp(path_log_probs), starts) / (ends - starts)
+    is_token = path[starts] != blank_id
+    starts, ends = starts[is_token], ends[is_token]
     return Hypothesis(
-        token_ids=tuple(token_id for token_id, _, _ in runs),
-        spans=tuple((start, end) for _, start, end in runs),
-        confidences=tuple(
-            float(np.exp(path_log_probs[start:end]).mean()) for _, start, end in runs
-        ),
+        token_ids=tuple(path[starts].tolist()),
+        spans=tuple(zip(starts.tolist(), ends.tolist(), strict=True)),
+        confidences=tuple(means[is_token].tolist()),
         score=float(path_log_probs.sum()),
     )

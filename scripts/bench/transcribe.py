@@ -30,9 +30,8 @@ from asr.audio import load_audio
 from asr.batch import Result, Status
 from asr.decoder_noise import without_decoder_noise
 from asr.inputs import AUDIO_SUFFIXES, work_list
-from asr.listen import dense_batches
 from asr.outputs import OutputFolder
-from asr.pool import Piece
+from asr.pool import Piece, dense_batches
 from asr.segment import Window
 from asr.text import normalize
 
