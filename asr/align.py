@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.decoding.alignment import align_tokens
-from asr.decoding.hypothesis import Hypothesis
+from asr.decoding.hypothesis import Hypothesis, LogProbs
 from asr.errors import AsrError
 from asr.formats import Labelled, ctm, textgrid
 from asr.manifest import Utterance
@@ -70,20 +70,20 @@ def _load(utterance: Utterance, recognizer: Recognizer) -> NDArray[np.float32] |
 
 def _align(
     utterance: Utterance,
-    log_probs: NDArray[np.float32],
+    log_probs: LogProbs,
     duration_s: float,
     recognizer: Recognizer,
 ) -> Aligned:
     bundle = recognizer.bundle
     try:
         token_ids = bundle.tokenizer.encode(normalize(utterance.text, bundle.normalizer))
-        found = align_tokens(log_probs, np.array(token_ids, np.int32), BLANK_ID)
+        found = align_tokens(log_probs.tokens, np.array(token_ids, np.int32), BLANK_ID)
     except AsrError as error:
         return Aligned(utterance, None, problem=str(error))
     hypothesis = Hypothesis(tuple(token_ids), found.spans, found.confidences, found.score)
     frame_s = recognizer.model.config.output_frame_s
     transcript = to_transcript(hypothesis, bundle.tokenizer, frame_s, duration_s)
-    return Aligned(utterance, transcript, found.score / max(1, len(log_probs)))
+    return Aligned(utterance, transcript, found.score / max(1, len(log_probs.tokens)))
 
 
 def cut(aligned: Aligned, max_s: float) -> list[Utterance]:

@@ -1,5 +1,6 @@
 """A trained model as a folder: config.json, tokens.json, model.safetensors, README.md (model card),
-and lm.ngram where a language model was added (`asr tune --write`).
+lm.ngram where a language model was added (`asr tune --write`), and lexicon.txt.gz where the model
+writes phones too.
 
 A bundle carries constructor arguments, never class paths and never pickles: loading a stranger's
 bundle runs no code of theirs.
@@ -22,17 +23,19 @@ from asr.encoder import EncoderConfig
 from asr.errors import AsrError
 from asr.features import FeatureConfig
 from asr.model import AcousticModel, ModelConfig
+from asr.pronunciation import Phones, read_lexicon, write_lexicon
 from asr.quantize import STORED, pack_weights, unpack_weights
 from asr.text import DEFAULT_NORMALIZER, get_normalizer
 from asr.tokenizer import TOKENIZERS, CharTokenizer, Tokenizer
 
 FORMAT_VERSION = 1
-CONFIG_FILE, TOKENS_FILE, WEIGHTS_FILE, CARD_FILE, LM_FILE = (
+CONFIG_FILE, TOKENS_FILE, WEIGHTS_FILE, CARD_FILE, LM_FILE, LEXICON_FILE = (
     "config.json",
     "tokens.json",
     "model.safetensors",
     "README.md",
     "lm.ngram",
+    "lexicon.txt.gz",
 )
 DEFAULT_MODEL = "default"
 SHIPPED = Path(__file__).parent / "pretrained"  # the bundle that comes with asr
@@ -71,11 +74,13 @@ class Decoding:
         lm_weight: weight of the language model's ln P.
         word_bonus: ln, added for each word.
         beam_size: prefixes kept in each frame.
+        token_weight: weight of ln P of the tokens that words found over phones are spelled with.
     """
 
     lm_weight: float
     word_bonus: float
     beam_size: int
+    token_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,8 @@ class Bundle:
         greedy_calibration, beam_calibration: of word confidences, found by `asr tune`; None where
             not measured.
         weights: how they are stored: "float32", or rounded to "float16" or "int8".
+        phones: what the model's second head writes; empty where it has none.
+        lexicon: path of the file that says how words are said in these phones.
         sections: of the model card, after what `model_card` writes, from the first "## " on: licences,
             measurements.
     """
@@ -103,6 +110,8 @@ class Bundle:
     beam_calibration: Calibration | None = None
     weights: str = "float32"
     sections: str = ""
+    phones: Phones = ()
+    lexicon: Path | None = None
 
 
 def save_bundle(bundle: Bundle, path: Path | str) -> Path:
@@ -125,6 +134,10 @@ def save_bundle(bundle: Bundle, path: Path | str) -> Path:
         if bundle.language_model is not None:
             shutil.copyfile(bundle.language_model, staging / LM_FILE)
             config["lm_sha256"] = _sha256(staging / LM_FILE)
+        if bundle.lexicon is not None:
+            write_lexicon(read_lexicon(bundle.lexicon, bundle.phones), staging / LEXICON_FILE)
+            config["phones"] = list(bundle.phones)
+            config["lexicon_sha256"] = _sha256(staging / LEXICON_FILE)
         (staging / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
         (staging / CARD_FILE).write_text(model_card(bundle) + bundle.sections, "utf-8")
         staging.chmod(0o755)
@@ -167,10 +180,12 @@ def load_bundle(path: Path | str) -> Bundle:
     try:
         kind = TOKENIZERS[config.get("tokenizer", CharTokenizer.kind)]
         tokenizer = kind(tuple(_read_json(path / TOKENS_FILE)))
+        phones = tuple(map(str, config.get("phones", ())))
         model_config = ModelConfig(
             vocab_size=tokenizer.vocab_size,
             features=_build(FeatureConfig, config["features"]),
             encoder=_build(EncoderConfig, config["encoder"]),
+            num_phones=len(phones),
         )
         get_normalizer(config["normalizer"])
         training = Training(**config["training"])
@@ -188,8 +203,9 @@ def load_bundle(path: Path | str) -> Bundle:
     ).hexdigest()[:16]
     return Bundle(
         model, tokenizer, config["normalizer"], training, model_id, decoding,
-        _language_model(path / LM_FILE, config.get("lm_sha256")), greedy, beam,
+        _checked(path / LM_FILE, config.get("lm_sha256")), greedy, beam,
         weights, _sections(path / CARD_FILE),
+        phones, _checked(path / LEXICON_FILE, config.get("lexicon_sha256")),
     )  # fmt: skip
 
 
@@ -209,7 +225,8 @@ def model_card(bundle: Bundle) -> str:
 {model.num_parameters / 1e6:.2f} M parameters |
 | input | {features.kind}, {features.num_features} coefficients, {features.sample_rate} Hz, \
 subsampling x{encoder.subsampling} |
-| output | {tokenizer.vocab_size - 1} {tokenizer.unit}, text normaliser `{bundle.normalizer}` |
+| output | {tokenizer.vocab_size - 1} {tokenizer.unit}{_phones_text(bundle)}, \
+text normaliser `{bundle.normalizer}` |
 | trained on | {training.data or "unknown"}, {training.hours:.2f} h of speech |
 | training | {training.epochs} epochs, {training.steps} steps, seed {training.seed} |
 | greedy WER on {training.dev_set or "the development set"} | {wer} |
@@ -224,14 +241,19 @@ errors on speech unlike its training data: other accents, noise, far microphones
 """
 
 
+def _phones_text(bundle: Bundle) -> str:
+    return f" and {len(bundle.phones) - 2} phones" if bundle.phones else ""
+
+
 def _decoding_text(bundle: Bundle) -> str:
     if bundle.language_model is None:
         return "greedy; no language model"
     if bundle.decoding is None:
         return "beam search with the language model in this folder"
     tuned = bundle.decoding
+    over = f" over phones (weight of spelling {tuned.token_weight:g})" if bundle.phones else ""
     return (
-        f"beam {tuned.beam_size} with the language model in this folder, weight "
+        f"beam {tuned.beam_size}{over} with the language model in this folder, weight "
         f"{tuned.lm_weight:g}, word bonus {tuned.word_bonus:g}"
     )
 
@@ -260,8 +282,9 @@ def _decoding(values: dict[str, Any] | None) -> Decoding | None:
     if values is None:
         return None
     return Decoding(
-        float(values["lm_weight"]), float(values["word_bonus"]), int(values["beam_size"])
-    )
+        float(values["lm_weight"]), float(values["word_bonus"]), int(values["beam_size"]),
+        float(values.get("token_weight", 0.0)),
+    )  # fmt: skip
 
 
 def _calibration(values: dict[str, Any] | None) -> Calibration | None:
@@ -272,7 +295,7 @@ def _calibration(values: dict[str, Any] | None) -> Calibration | None:
     )
 
 
-def _language_model(path: Path, expected_hash: str | None) -> Path | None:
+def _checked(path: Path, expected_hash: str | None) -> Path | None:
     if expected_hash is None:
         return None
     _check_hash(path, expected_hash)

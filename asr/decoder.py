@@ -1,28 +1,36 @@
 """Which decoder a recognizer uses: greedy, or a beam search with a language model and hot words."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+import itertools
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from asr.bundle import Bundle
 from asr.decoding.greedy import greedy_decode
-from asr.decoding.hypothesis import Hypothesis
+from asr.decoding.hypothesis import Hypothesis, LogProbs
 from asr.errors import AsrError, UsageError
+from asr.pronunciation import Lexicon, read_lexicon
 from asr.text import normalize
+from asr.tokenizer import BLANK_ID, SPACE
 
 if TYPE_CHECKING:  # numba, which greedy decoding does without
-    from asr.decoding.beam import BeamDecoder, BeamOptions
+    from asr.decoding.beam import BeamDecoder, BeamOptions, Found
     from asr.decoding.hotwords import Hotword
     from asr.decoding.language import LanguageModel
+    from asr.decoding.lexicon import Alphabet
     from asr.decoding.ngram import NgramModel
 
 DECODERS = ("greedy", "beam")
 DEFAULT_HOTWORD_WEIGHT = 5.0
+LOG = logging.getLogger(__name__)
+_LEAST = -1e9  # ln P of a spelling that no path has: all such are alike
+_MOST_PRONUNCIATIONS = 8  # of a hot word that is a phrase
 
 
 @dataclass(frozen=True)
@@ -74,19 +82,62 @@ class Decoder:
         name: for reports, such as "greedy" or "beam 64 + 3-gram (weight 1.2, bonus 0.5)".
         settings: changes whenever the decoder could write other words.
         beam: the search; None for greedy decoding.
+        second_pass: where the search is over phones: what its hypotheses are spelled.
     """
 
     name: str = "greedy"
     settings: str = "greedy"
     beam: "BeamDecoder | None" = None
+    second_pass: "SecondPass | None" = None
 
-    def decode_batch(
-        self, utterances: Sequence[NDArray[np.float32]], threads: int = 1
-    ) -> list[Hypothesis]:
-        """The best hypothesis of each utterance's log_probs (T', V), without padding."""
+    def decode_batch(self, utterances: Sequence[LogProbs], threads: int = 1) -> list[Hypothesis]:
+        """The best hypothesis of each utterance; `threads` changes the speed and nothing else."""
+        if threads == 1 or len(utterances) < 2 or self.beam is None:
+            return [self.decode(log_probs) for log_probs in utterances]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(self.decode, utterances))
+
+    def decode(self, log_probs: LogProbs) -> Hypothesis:
+        """The best hypothesis of one utterance."""
         if self.beam is None:
-            return [greedy_decode(log_probs) for log_probs in utterances]
-        return self.beam.decode_batch(utterances, threads)
+            return greedy_decode(log_probs.tokens)
+        if self.second_pass is None:
+            return self.beam.decode(log_probs.tokens)
+        return self.second_pass.decode(self.beam, log_probs)
+
+
+@dataclass(frozen=True)
+class SecondPass:
+    """Hypotheses found over phones, chosen by phones, language model and spelling together.
+
+        score = score of the search + token_weight * ln P(tokens of the words | audio)
+
+    Attributes:
+        encode: token ids of a text.
+        token_weight: 0: the search's best.
+        count: the hypotheses to choose from.
+    """
+
+    encode: Callable[[str], Sequence[int]]
+    token_weight: float = 0.0
+    count: int = 64
+
+    def decode(self, beam: "BeamDecoder", log_probs: LogProbs) -> Hypothesis:
+        """The best hypothesis of one utterance; AsrError if it has no log-probabilities of phones."""
+        from asr.decoding.alignment import ctc_log_prob
+
+        if log_probs.phones is None:
+            raise AsrError("a decoder over phones needs a network that writes phones")
+        if not self.token_weight:
+            return beam.decode(log_probs.phones)
+
+        def of_spelling(found: "Found") -> float:
+            assert found.words is not None
+            token_ids = self.encode(" ".join(word.text for word in found.words))
+            spelled = ctc_log_prob(log_probs.tokens, np.array(token_ids, np.int32), BLANK_ID)
+            return self.token_weight * max(float(spelled), _LEAST)
+
+        return beam.decode_best(log_probs.phones, self.count, of_spelling)
 
 
 GREEDY = Decoder()
@@ -105,38 +156,77 @@ def make_decoder(bundle: Bundle, options: DecoderOptions | None = None) -> Decod
         return GREEDY
     from asr.decoding.beam import BeamDecoder
     from asr.decoding.hotwords import build_hotwords
-    from asr.decoding.lexicon import Alphabet
 
     path = options.lm or bundle.language_model
     beam_options = _beam_options(bundle, options, has_lm=path is not None)
-    language_model = None if path is None else bind_language_model(bundle, path)
+    over_phones = path is not None and options.unknown_penalty is None
+    lexicon = lexicon_of(bundle) if over_phones else None
+    language_model = None if path is None else bind_language_model(bundle, path, lexicon)
     hot: tuple[Hotword, ...] = ()
     if options.hotwords is not None:
         hot = read_hotwords(options.hotwords, bundle)
         if language_model and options.unknown_penalty is None:
-            _check_known(hot, language_model.ngram, bundle, options.hotwords)
-    alphabet = Alphabet.from_tokens(bundle.tokenizer.tokens)
-    hotwords = build_hotwords(hot, alphabet) if options.hotwords is not None else None
+            _check_known(hot, language_model.ngram, lexicon, bundle, options.hotwords)
     name = _name(beam_options, language_model, len(hot))
+    if lexicon is not None and language_model is not None:
+        word_ids = language_model.ngram.word_ids
+        hot = tuple(said for one in hot for said in _said(one, lexicon, word_ids, bundle))
+    alphabet = alphabet_of(bundle, lexicon)
+    hotwords = build_hotwords(hot, alphabet) if options.hotwords is not None else None
     files = [file for file in (options.lm and _lm_file(options.lm), options.hotwords) if file]
     settings = " ".join([name, repr(beam_options), *map(_fingerprint, files)])
-    return Decoder(name, settings, BeamDecoder(alphabet, beam_options, language_model, hotwords))
+    beam = BeamDecoder(alphabet, beam_options, language_model, hotwords)
+    return Decoder(name, settings, beam, second_pass_of(bundle) if lexicon else None)
 
 
-def bind_language_model(bundle: Bundle, path: Path | str) -> "LanguageModel":
-    """A word n-gram model for the bundle's tokens; LanguageModelError if they share no spelling."""
-    from asr.decoding.arpa import load_ngram
-    from asr.decoding.language import word_language_model
+def lexicon_of(bundle: Bundle) -> Lexicon | None:
+    """How words are said in the phones that the bundle's network writes; None where it writes none."""
+    return None if bundle.lexicon is None else read_lexicon(bundle.lexicon, bundle.phones)
+
+
+def second_pass_of(bundle: Bundle, token_weight: float | None = None) -> SecondPass:
+    """The choice among hypotheses over phones, with the bundle's weight of spelling or another."""
+    if token_weight is None:
+        token_weight = bundle.decoding.token_weight if bundle.decoding else 0.0
+    return SecondPass(bundle.tokenizer.encode, token_weight)
+
+
+def alphabet_of(bundle: Bundle, lexicon: Lexicon | None = None) -> "Alphabet":
+    """What a search writes: the bundle's tokens, or the phones of a lexicon."""
     from asr.decoding.lexicon import Alphabet
+
+    return Alphabet.from_tokens(lexicon.phones if lexicon else bundle.tokenizer.tokens)
+
+
+def bind_language_model(
+    bundle: Bundle, path: Path | str, lexicon: Lexicon | None = None
+) -> "LanguageModel":
+    """A word n-gram model for the bundle's tokens, or for the phones of a lexicon.
+
+    Raises:
+        LanguageModelError: no usable model, or next to none of its words can be written.
+    """
+    from asr.decoding.arpa import load_ngram
+    from asr.decoding.language import phone_language_model, word_language_model
     from asr.decoding.ngram import LanguageModelError
 
-    alphabet = Alphabet.from_tokens(bundle.tokenizer.tokens)
+    alphabet = alphabet_of(bundle, lexicon)
     try:
-        return word_language_model(load_ngram(path), alphabet, bundle.tokenizer.encode)
+        ngram = load_ngram(path)
+        if lexicon is None:
+            return word_language_model(ngram, alphabet, bundle.tokenizer.encode)
+        model = phone_language_model(ngram, lexicon.spellings, alphabet.vocab_size)
     except LanguageModelError as error:
         raise LanguageModelError(
             str(error) if str(path) in str(error) else f"{path}: {error}"
         ) from None
+    if model.num_unspelled:
+        LOG.warning(
+            "%s: %d of its words cannot be written, for the model's lexicon lacks them (`asr lexicon` "
+            "says how words are pronounced, `asr export --lexicon` puts it into a model)",
+            path, model.num_unspelled,
+        )  # fmt: skip
+    return model
 
 
 def read_hotwords(path: Path | str, bundle: Bundle) -> "tuple[Hotword, ...]":
@@ -182,13 +272,41 @@ def _hotword(line: str, place: str, bundle: Bundle) -> "Hotword":
     return Hotword(token_ids, value)
 
 
+def _said(
+    hotword: "Hotword", lexicon: Lexicon, word_ids: Mapping[str, int], bundle: Bundle
+) -> "list[Hotword]":
+    """A hot word as each sequence of phones that it can be said with; none without pronunciations."""
+    separator = lexicon.phones.index(SPACE)
+    words = bundle.tokenizer.decode(hotword.token_ids).split()
+    choices = itertools.product(*(lexicon.spellings(word) for word in words))
+    of_words = tuple(word_ids[word] for word in words)
+    return [
+        replace(hotword, token_ids=tuple(_joined(choice, separator)), word_ids=of_words)
+        for choice in itertools.islice(choices, _MOST_PRONUNCIATIONS)
+    ]
+
+
+def _joined(spellings: Sequence[Sequence[int]], separator: int) -> list[int]:
+    joined: list[int] = []
+    for spelling in spellings:
+        joined += [separator, *spelling]
+    return joined[1:]
+
+
 def _check_known(
-    hotwords: "Sequence[Hotword]", ngram: "NgramModel", bundle: Bundle, path: Path | str
+    hotwords: "Sequence[Hotword]",
+    ngram: "NgramModel",
+    lexicon: Lexicon | None,
+    bundle: Bundle,
+    path: Path | str,
 ) -> None:
     """A hot word outside a closed vocabulary would do nothing: say so."""
     decode: Callable[[Sequence[int]], str] = bundle.tokenizer.decode
     words = {word for hotword in hotwords for word in decode(hotword.token_ids).split()}
-    unknown = sorted(words - ngram.word_ids.keys())
+    known = set(ngram.word_ids)
+    if lexicon is not None:
+        known &= lexicon.words.keys()
+    unknown = sorted(words - known)
     if unknown:
         shown = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
         raise UsageError(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from asr.bundle import LM_FILE, Bundle, load_bundle, save_bundle
+from asr.errors import UsageError
 
 _COPIED = "## From the card of the model that this is a copy of,"
 
@@ -16,6 +17,7 @@ def export_bundle(
     weights: str | None = None,
     lm: Path | str | None = None,
     without_lm: bool = False,
+    lexicon: Path | str | None = None,
 ) -> Path:
     """Write a copy of a bundle to the folder `out`, with the sections of its model card.
 
@@ -24,6 +26,7 @@ def export_bundle(
         weights: "float32", "float16" or "int8"; None: as they are stored.
         lm: compiled language model, ARPA file, or a folder with one, that replaces the bundle's.
         without_lm: leave the language model and its tuned values out.
+        lexicon: file that replaces the bundle's: how words are said in the phones that it writes.
 
     Returns:
         `out`.
@@ -31,8 +34,13 @@ def export_bundle(
     Raises:
         BundleError: not a usable bundle, or `out` is there and is none.
         LanguageModelError: not a usable language model.
+        UsageError: a lexicon for a model that writes no phones.
     """
     bundle = load_bundle(model)
+    if lexicon is not None:
+        if not bundle.phones:
+            raise UsageError(f"{model} writes no phones: it has no use for a lexicon")
+        bundle = replace(bundle, lexicon=Path(lexicon))
     if weights is not None:
         bundle = replace(bundle, weights=weights)
     if without_lm:

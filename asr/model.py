@@ -13,11 +13,16 @@ from asr.features import FeatureConfig, FrontEnd, MelAugmentation
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """All that is needed to build the network again."""
+    """All that is needed to build the network again.
+
+    Attributes:
+        num_phones: phones of a second head, its blank and the boundary of words included; 0: none.
+    """
 
     vocab_size: int
     features: FeatureConfig = field(default_factory=FeatureConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    num_phones: int = 0
 
     def num_output_frames(self, num_samples: int) -> int:
         """T', the encoder frames of S samples."""
@@ -30,11 +35,17 @@ class ModelConfig:
 
 
 class ModelOutput(NamedTuple):
-    """log_probs (B, T', V), valid below output_lengths (B,); those of inner layers where asked for."""
+    """log_probs (B, T', V), valid below output_lengths (B,); those of inner layers where asked for.
+
+    phones (B, T', P) are the log-probabilities of the second head, None without one, and
+    intermediate_phones those of inner layers.
+    """
 
     log_probs: Tensor
     output_lengths: Tensor
     intermediate: tuple[Tensor, ...] = ()
+    phones: Tensor | None = None
+    intermediate_phones: tuple[Tensor, ...] = ()
 
 
 class AcousticModel(nn.Module):
@@ -46,6 +57,9 @@ class AcousticModel(nn.Module):
         self.front_end = FrontEnd(config.features)
         self.encoder = BiLSTMEncoder(config.features.num_features, config.encoder)
         self.head = CTCHead(config.encoder.output_size, config.vocab_size)
+        self.phone_head = (
+            CTCHead(config.encoder.output_size, config.num_phones) if config.num_phones else None
+        )
 
     @property
     def num_parameters(self) -> int:
@@ -69,11 +83,16 @@ class AcousticModel(nn.Module):
             augment: applied to the log-mel spectrum.
             views: n: each utterance n times, augmented independently; all in their order, then all
                 again (nB in place of B).
-            taps: inner layers, from 1, whose log-probabilities are wanted too, by the same head.
+            taps: inner layers, from 1, whose log-probabilities are wanted too, by the same heads.
 
         Shape: (B, S), (B,) -> (B, T', V), (B,).
         """
         features, feature_lengths = self.front_end(waveforms, waveform_lengths, augment, views)
         outputs, output_lengths, inner = self.encoder(features, feature_lengths, taps)
         intermediate = tuple(self.head(hidden) for hidden in inner)
-        return ModelOutput(self.head(outputs), output_lengths, intermediate)
+        if self.phone_head is None:
+            return ModelOutput(self.head(outputs), output_lengths, intermediate)
+        return ModelOutput(
+            self.head(outputs), output_lengths, intermediate,
+            self.phone_head(outputs), tuple(self.phone_head(hidden) for hidden in inner),
+        )  # fmt: skip

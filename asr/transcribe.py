@@ -18,7 +18,7 @@ from asr.audio import AudioStream, AudioWarning, load_audio, printable
 from asr.batch import BatchOptions, Result, transcribe_files
 from asr.bundle import DEFAULT_MODEL, Bundle, load_bundle
 from asr.decoder import GREEDY, Decoder, DecoderOptions, make_decoder
-from asr.decoding.hypothesis import Hypothesis
+from asr.decoding.hypothesis import Hypothesis, LogProbs, WordRange
 from asr.errors import AsrError, UsageError
 from asr.listen import transcribe_recording
 from asr.manifest import Utterance
@@ -134,8 +134,8 @@ class Recognizer:
             return []
         return self.transcribe_padded(*pad(waveforms))
 
-    def log_probs(self, waveforms: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Log-probabilities (T', V) of each of mono waveforms (S,), as one padded batch."""
+    def log_probs(self, waveforms: Sequence[NDArray[np.float32]]) -> list[LogProbs]:
+        """Log-probabilities of each of mono waveforms (S,), as one padded batch."""
         return trim(self.forward(*pad(waveforms))) if waveforms else []
 
     def transcribe_padded(self, waveforms: Tensor, lengths: Tensor) -> list[Transcript]:
@@ -190,12 +190,13 @@ def pad(waveforms: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
     return padded, lengths
 
 
-def trim(output: ModelOutput) -> list[NDArray[np.float32]]:
-    """Log-probabilities (T', V) of each utterance of a batch, without padding."""
-    padded = output.log_probs.float().cpu().numpy()
+def trim(output: ModelOutput) -> list[LogProbs]:
+    """Log-probabilities of each utterance of a batch, without padding."""
+    tokens = output.log_probs.float().cpu().numpy()
+    phones = None if output.phones is None else output.phones.float().cpu().numpy()
     return [
-        utterance[:length]
-        for utterance, length in zip(padded, output.output_lengths.tolist(), strict=True)
+        LogProbs(tokens[row, :length], None if phones is None else phones[row, :length])
+        for row, length in enumerate(output.output_lengths.tolist())
     ]
 
 
@@ -290,28 +291,35 @@ def to_transcript(
     A word ends where the tokens say so, and where no token follows for `break_s` seconds: a network
     that was trained on utterances without pauses writes no space into a pause.
     """
-    words = []
-    for first, last in _word_ranges(hypothesis, tokenizer, break_s / output_frame_s):
-        words.append(
-            Word(
-                text=tokenizer.decode(hypothesis.token_ids[first:last]),
-                start_s=hypothesis.spans[first][0] * output_frame_s,
-                end_s=min(hypothesis.spans[last - 1][1] * output_frame_s, duration_s),
-                confidence=sum(hypothesis.confidences[first:last]) / (last - first),
-            )
+    ranges = hypothesis.words
+    if ranges is None:
+        ranges = tuple(_word_ranges(hypothesis, tokenizer, break_s / output_frame_s))
+    words = [
+        Word(
+            text=text,
+            start_s=hypothesis.spans[first][0] * output_frame_s,
+            end_s=min(hypothesis.spans[last - 1][1] * output_frame_s, duration_s),
+            confidence=sum(hypothesis.confidences[first:last]) / (last - first),
         )
+        for text, first, last in ranges
+    ]
     return Transcript(" ".join(word.text for word in words), tuple(words), duration_s)
 
 
 def _word_ranges(
     hypothesis: Hypothesis, tokenizer: Tokenizer, break_frames: float
-) -> Iterator[tuple[int, int]]:
-    """(first, last + 1) token positions of each word, cut at pauses."""
-    for first, last in tokenizer.word_ranges(hypothesis.token_ids):
+) -> Iterator[WordRange]:
+    """The words that the tokens spell, cut at pauses."""
+    token_ids = hypothesis.token_ids
+
+    def spelled(first: int, last: int) -> WordRange:
+        return WordRange(tokenizer.decode(token_ids[first:last]), first, last)
+
+    for first, last in tokenizer.word_ranges(token_ids):
         start = first
         for position in range(first + 1, last):
             pause = hypothesis.spans[position][0] - hypothesis.spans[position - 1][1]
             if pause > break_frames:
-                yield start, position
+                yield spelled(start, position)
                 start = position
-        yield start, last
+        yield spelled(start, last)

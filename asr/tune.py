@@ -1,18 +1,16 @@
 """The weights of a language model, found on a development set.
 
 The network runs once; every trial decodes the same log-probabilities. First a grid of language-model
-weights and word bonuses at one beam size, then other beam sizes at the best of them.
+weights and word bonuses at one beam size, then other beam sizes at the best of them, then, where the
+search is over phones, other weights of how words are spelled.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from asr.breakdown import judged_words
 from asr.bundle import Decoding, load_bundle
@@ -22,9 +20,16 @@ from asr.confidence import (
     confidence_quality,
     fit_calibration,
 )
-from asr.decoder import GREEDY, Decoder, bind_language_model
+from asr.decoder import (
+    GREEDY,
+    Decoder,
+    alphabet_of,
+    bind_language_model,
+    lexicon_of,
+    second_pass_of,
+)
 from asr.decoding.beam import BeamDecoder, BeamOptions
-from asr.decoding.lexicon import Alphabet
+from asr.decoding.hypothesis import LogProbs
 from asr.errors import UsageError
 from asr.evaluate import for_each_waveform
 from asr.export import save_with_language_model
@@ -34,9 +39,6 @@ from asr.scoring import CorpusScore, score
 from asr.text import get_normalizer
 from asr.transcribe import Recognizer
 from asr.transcript import Transcript
-
-if TYPE_CHECKING:
-    from asr.decoding.language import LanguageModel
 
 Progress = Callable[[int, int], None]
 
@@ -50,16 +52,21 @@ class Grid:
         word_bonuses: bonuses a word (ln).
         beam_size: prefixes kept while weight and bonus are searched.
         more_beam_sizes: tried afterwards with the best weight and bonus.
+        token_weights: of the spelling of words found over phones; a network without phones has none.
+            The grid is decoded with the first, the others are tried at the end.
     """
 
     lm_weights: tuple[float, ...] = (0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2)
     word_bonuses: tuple[float, ...] = (0.0, 1.0, 2.0, 3.0, 4.0)
     beam_size: int = 32
     more_beam_sizes: tuple[int, ...] = (16, 64, 128)
+    token_weights: tuple[float, ...] = (0.3, 0.0, 0.6, 1.0)
 
     def __post_init__(self) -> None:
-        if not self.lm_weights or not self.word_bonuses:
+        if not self.lm_weights or not self.word_bonuses or not self.token_weights:
             raise UsageError("the grid needs at least one weight and one word bonus")
+        if not all(0 <= weight < math.inf for weight in self.token_weights):
+            raise UsageError("the weight of spelling must be 0 or more")
         for lm_weight in self.lm_weights:
             for word_bonus in self.word_bonuses:
                 self.options(Decoding(lm_weight, word_bonus, self.beam_size))
@@ -75,11 +82,11 @@ class Grid:
             word_bonus=decoding.word_bonus,
         )
 
-    @property
-    def num_trials(self) -> int:
+    def num_trials(self, over_phones: bool = False) -> int:
         """Number of times that the set is decoded with the language model."""
         beams = set(self.more_beam_sizes) - {self.beam_size}
-        return len(set(self.lm_weights)) * len(set(self.word_bonuses)) + len(beams)
+        spellings = len(set(self.token_weights)) - 1 if over_phones else 0
+        return len(set(self.lm_weights)) * len(set(self.word_bonuses)) + len(beams) + spellings
 
 
 @dataclass(frozen=True)
@@ -107,6 +114,7 @@ class Tuning:
         greedy_wer: word error rate without a language model, a fraction.
         surface: trials of weight and bonus, in the order of the grid.
         beams: trials of beam sizes at the best of them, smallest first.
+        spellings: trials of weights of spelling at the best of those; empty without phones.
         greedy_confidence, beam_confidence: of greedy decoding and of the best trial; None where
             nothing was recognised.
         failures: a line for each utterance whose audio could not be read; left out of every trial.
@@ -118,6 +126,7 @@ class Tuning:
     grid: Grid
     surface: tuple[Trial, ...]
     beams: tuple[Trial, ...]
+    spellings: tuple[Trial, ...]
     greedy_confidence: CalibrationTrial | None
     beam_confidence: CalibrationTrial | None
     failures: tuple[str, ...]
@@ -125,7 +134,7 @@ class Tuning:
     @property
     def best(self) -> Trial:
         """The lowest word error rate; among equals the smallest beam, then the first of the grid."""
-        return _best(self.beams)
+        return _best((*self.beams, *self.spellings))
 
     @property
     def edges(self) -> tuple[str, ...]:
@@ -138,6 +147,8 @@ class Tuning:
         ):
             if len(set(tried)) > 1 and value in (min(tried), max(tried)):
                 found.append(name)
+        if self.spellings and best.token_weight == max(self.grid.token_weights):
+            found.append("token-weights")  # 0, the other end, is no edge
         return tuple(found)
 
 
@@ -151,9 +162,9 @@ class _Decoded:
 
 @dataclass(frozen=True)
 class _Set:
-    """A development set after the network: log_probs (T', V) and reference of each utterance."""
+    """A development set after the network: log-probabilities and reference of each utterance."""
 
-    log_probs: dict[str, NDArray[np.float32]]
+    log_probs: dict[str, LogProbs]
     references: dict[str, str]
     failures: tuple[str, ...]
 
@@ -180,21 +191,30 @@ def tune(
     path = lm or bundle.language_model
     if path is None:
         raise UsageError("the model has no language model of its own: name one with --lm")
-    language_model = bind_language_model(bundle, path)
+    lexicon = lexicon_of(bundle)
+    language_model = bind_language_model(bundle, path, lexicon)
+    alphabet = alphabet_of(bundle, lexicon)
+    num_trials = grid.num_trials(lexicon is not None)
     prepared = _run_network(read_manifest(manifest), recognizer)
     done = 0
 
+    def make(decoding: Decoding) -> Decoder:
+        beam = BeamDecoder(alphabet, Grid.options(decoding), language_model)
+        second_pass = second_pass_of(bundle, decoding.token_weight) if lexicon else None
+        return Decoder(beam=beam, second_pass=second_pass)
+
     def run(decoding: Decoding) -> Trial:
         nonlocal done
-        decoder = _decoder(recognizer, language_model, decoding)
-        trial = Trial(decoding, _decode(prepared, recognizer, decoder).score.wer)
+        trial = Trial(decoding, _decode(prepared, recognizer, make(decoding)).score.wer)
         done += 1
         if progress:
-            progress(done, grid.num_trials)
+            progress(done, num_trials)
         return trial
 
+    token_weight, *more_token_weights = dict.fromkeys(grid.token_weights) if lexicon else (0.0,)
+
     surface = tuple(
-        run(Decoding(lm_weight, word_bonus, grid.beam_size))
+        run(Decoding(lm_weight, word_bonus, grid.beam_size, token_weight))
         for word_bonus in sorted(set(grid.word_bonuses))
         for lm_weight in sorted(set(grid.lm_weights))
     )
@@ -204,11 +224,15 @@ def tune(
         for beam_size in sorted(set(grid.more_beam_sizes) - {grid.beam_size})
     ]
     beams = sorted([best, *beams], key=lambda trial: trial.decoding.beam_size)
+    spellings = [
+        run(replace(_best(beams).decoding, token_weight=weight)) for weight in more_token_weights
+    ]
     greedy = _decode(prepared, recognizer, GREEDY)
-    decoder = _decoder(recognizer, language_model, _best(beams).decoding)
+    decoder = make(_best((*beams, *spellings)).decoding)
     return Tuning(
         Path(manifest), len(prepared.references), greedy.score.wer, grid, surface, tuple(beams),
-        _calibrate(greedy), _calibrate(_decode(prepared, recognizer, decoder)), prepared.failures,
+        tuple(spellings), _calibrate(greedy),
+        _calibrate(_decode(prepared, recognizer, decoder)), prepared.failures,
     )  # fmt: skip
 
 
@@ -230,13 +254,6 @@ def write_tuning(model: Path | str, tuning: Tuning, lm: Path | str | None = None
         beam_calibration=beam.calibration if beam else None,
     )
     return save_with_language_model(bundle, model, lm)
-
-
-def _decoder(
-    recognizer: Recognizer, language_model: "LanguageModel", decoding: Decoding
-) -> Decoder:
-    alphabet = Alphabet.from_tokens(recognizer.bundle.tokenizer.tokens)
-    return Decoder(beam=BeamDecoder(alphabet, Grid.options(decoding), language_model))
 
 
 def _run_network(utterances: Sequence[Utterance], recognizer: Recognizer) -> _Set:

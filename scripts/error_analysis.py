@@ -15,22 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
 from asr.bundle import SHIPPED
-from asr.ctc import ctc_losses
-from asr.decoder import bind_language_model
+from asr.decoder import bind_language_model, lexicon_of
 from asr.decoder_noise import without_decoder_noise
-from asr.decoding.beam import BeamDecoder
+from asr.decoding.alignment import ctc_log_prob
 from asr.decoding.greedy import greedy_decode
-from asr.decoding.hypothesis import Hypothesis
+from asr.decoding.hypothesis import Hypothesis, LogProbs
 from asr.decoding.ngram import NgramModel
 from asr.evaluate import for_each_waveform
 from asr.manifest import Utterance, read_manifest
 from asr.scoring import CorpusScore, score
 from asr.text import get_normalizer
+from asr.tokenizer import BLANK_ID
 from asr.transcribe import Recognizer, load_model
 
 HEARD_EDGES = (1, 10, 100)  # times that training heard a word
@@ -40,10 +39,10 @@ TRAINING = ("train-clean-5", "train-clean-100", "speechocean762/train", "kathlee
 
 @dataclass(frozen=True)
 class Decoded:
-    """An utterance's log-probabilities (T', V) and what each decoder writes."""
+    """An utterance's log-probabilities and what each decoder writes."""
 
     utterance: Utterance
-    log_probs: NDArray[np.float32]
+    log_probs: LogProbs
     greedy: str
     n_best: tuple[str, ...]
 
@@ -57,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--fit", type=int, default=150, help="training utterances to decode")
     options = parser.parse_args(arguments)
     recognizer = load_model(options.model)
-    bundle, beam = recognizer.bundle, recognizer.decoder.beam
-    if beam is None or bundle.language_model is None:
+    bundle = recognizer.bundle
+    if recognizer.decoder.beam is None or bundle.language_model is None:
         parser.error(f"{options.model} has no language model")
     normalize = get_normalizer(bundle.normalizer)
     ngram = bind_language_model(bundle, bundle.language_model).ngram
@@ -67,9 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         word for part in training.values() for one in part for word in normalize(one.text).split()
     )
     with without_decoder_noise():
-        decoded = decode(read_manifest(options.data / "dev-clean.jsonl"), recognizer, beam)
+        decoded = decode(read_manifest(options.data / "dev-clean.jsonl"), recognizer, n_best=True)
         fit = {
-            name: decode(part[:: max(1, len(part) // options.fit)], recognizer, None)
+            name: decode(part[:: max(1, len(part) // options.fit)], recognizer, n_best=False)
             for name, part in training.items()
         }
     references = {one.utterance.utterance_id: normalize(one.utterance.text) for one in decoded}
@@ -83,13 +82,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print_nearness(greedy, best)
     print_mended(greedy, best)
     print_oracle(decoded, references)
-    print_culprits(decoded, references, recognizer, beam, ngram)
+    print_culprits(decoded, references, recognizer, ngram)
 
 
 def decode(
-    utterances: Sequence[Utterance], recognizer: Recognizer, beam: BeamDecoder | None
+    utterances: Sequence[Utterance], recognizer: Recognizer, *, n_best: bool
 ) -> list[Decoded]:
-    """Greedily, and to the n best where there is a beam."""
+    """Greedily, and where asked for what the recognizer writes, before the others of its search."""
     log_probs, failures = for_each_waveform(
         utterances, recognizer.sample_rate, recognizer.log_probs
     )
@@ -99,11 +98,19 @@ def decode(
     def text(hypothesis: Hypothesis) -> str:
         return recognizer.to_transcript(hypothesis, 0.0).text
 
+    def all_of(own: LogProbs) -> dict[str, None]:
+        decoder, beam = recognizer.decoder, recognizer.decoder.beam
+        assert beam is not None
+        searched = own.tokens if own.phones is None else own.phones
+        others = beam.decode_n_best(searched, beam.options.beam_size)
+        return dict.fromkeys(map(text, (decoder.decode(own), *others)))
+
+    greedy = Recognizer(recognizer.bundle)
     found = []
     for one in utterances:
         own = log_probs[one.utterance_id]
-        n_best = beam.decode_n_best(own, beam.options.beam_size) if beam else []
-        found.append(Decoded(one, own, text(greedy_decode(own)), tuple(map(text, n_best))))
+        spelled = greedy.to_transcript(greedy_decode(own.tokens), 0.0).text
+        found.append(Decoded(one, own, spelled, tuple(all_of(own) if n_best else ())))
     return found
 
 
@@ -215,19 +222,24 @@ def print_culprits(
     decoded: Sequence[Decoded],
     references: Mapping[str, str],
     recognizer: Recognizer,
-    beam: BeamDecoder,
     ngram: NgramModel,
 ) -> None:
     """Wrong transcripts by what ranked them before the truth."""
-    options, tokenizer = beam.options, recognizer.bundle.tokenizer
+    bundle, beam = recognizer.bundle, recognizer.decoder.beam
+    assert beam is not None
+    options, lexicon = beam.options, lexicon_of(bundle)
+    second_pass = recognizer.decoder.second_pass
+    token_weight = second_pass.token_weight if second_pass else 1.0
+    words = ngram.word_ids.keys() & lexicon.words.keys() if lexicon else ngram.word_ids.keys()
+
+    def ctc(log_probs: NDArray[np.float32], ids: Sequence[int]) -> float:
+        return float(ctc_log_prob(log_probs, np.array(ids, np.int32), BLANK_ID))
 
     def acoustic(one: Decoded, text: str) -> float:
-        tokens = tokenizer.encode(text)
-        loss = ctc_losses(
-            torch.from_numpy(one.log_probs)[None], torch.tensor([len(one.log_probs)]),
-            torch.tensor([tokens]), torch.tensor([len(tokens)]),
-        )  # fmt: skip
-        return -float(loss)
+        spelled = token_weight * ctc(one.log_probs.tokens, bundle.tokenizer.encode(text))
+        if lexicon is None or one.log_probs.phones is None:
+            return spelled
+        return spelled + ctc(one.log_probs.phones, lexicon.encode(text))
 
     def linguistic(text: str) -> float:
         return options.lm_weight * ngram.score(text) + options.word_bonus * len(text.split())
@@ -237,7 +249,7 @@ def print_culprits(
         truth, heard = references[one.utterance.utterance_id], one.n_best[0]
         if truth == heard:
             found["none: it is right"] += 1
-        elif any(word not in ngram.word_ids for word in truth.split()):
+        elif any(word not in words for word in truth.split()):
             found["vocabulary: the truth has a word that the language model lacks"] += 1
         else:
             network = acoustic(one, truth) - acoustic(one, heard)

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ import pytest
 import soundfile
 import torch
 from browser import Browser, find_chromium
+from language_bundle import SENTENCES
 
 from asr.bundle import Bundle, Training
 from asr.encoder import EncoderConfig
 from asr.manifest import Utterance
 from asr.model import AcousticModel, ModelConfig
+from asr.pronunciation import Lexicon, vocabulary, write_lexicon
 from asr.tokenizer import CharTokenizer
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -55,6 +58,23 @@ def tiny_bundle() -> Bundle:
     encoder = EncoderConfig(conv_channels=8, hidden_size=8, num_layers=2)
     model = AcousticModel(ModelConfig(tokenizer.vocab_size, encoder=encoder)).eval()
     return Bundle(model, tokenizer, training=Training(recipe="test/tiny", data="nothing"))
+
+
+@pytest.fixture
+def phone_bundle(tiny_bundle: Bundle, tmp_path: Path) -> Bundle:
+    """The same with a second head, for phones: the words of `language_bundle` said as they are written,
+    but "o" as "a"."""
+    words = {word: (tuple(word),) for sentence in SENTENCES for word in sentence.split()}
+    lexicon = Lexicon(vocabulary(words), {**words, "o": (("a",),)})
+    write_lexicon(lexicon, tmp_path / "said.txt")
+    config = replace(tiny_bundle.model.config, num_phones=len(lexicon.phones))
+    torch.manual_seed(1)
+    return replace(
+        tiny_bundle,
+        model=AcousticModel(config).eval(),
+        phones=lexicon.phones,
+        lexicon=tmp_path / "said.txt",
+    )
 
 
 @pytest.fixture

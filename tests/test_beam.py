@@ -10,11 +10,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from asr.decoding.alignment import AlignmentError, align_tokens
+from asr.decoding.alignment import AlignmentError, align_tokens, ctc_log_prob
 from asr.decoding.arpa import read_arpa
 from asr.decoding.beam import BeamDecoder, BeamOptions
 from asr.decoding.hotwords import Hotword, build_hotwords
-from asr.decoding.language import LanguageModel, token_language_model, word_language_model
+from asr.decoding.language import (
+    LanguageModel,
+    phone_language_model,
+    token_language_model,
+    word_language_model,
+)
 from asr.decoding.lexicon import Alphabet
 from asr.decoding.ngram import LanguageModelError, NgramModel
 from asr.errors import AsrError, UsageError
@@ -329,7 +334,73 @@ def test_unspellable_words_are_left_out_and_counted(ngram: NgramModel) -> None:
 
     model = word_language_model(ngram, ALPHABET, spell)
     assert model.num_unspelled == 1
-    assert (model.lexicon["word"] >= 0).sum() == 3
+    assert (model.lexicon.nodes["word"] >= 0).sum() == 3
+
+
+SAID = {"a": ["a"], "b": ["a"], "ab": ["ab", "b"], "bab": ["b"]}  # alike: a and b, ab and bab
+
+
+def said_words(token_ids: Sequence[int]) -> list[tuple[str, ...]]:
+    """Every reading of phones as words: of those said alike only the likeliest, which is the first of
+    SAID here, may have an idle separator after it, for to the network all separators are one."""
+    readings: list[tuple[str, ...]] = [()]
+    parts = text_of(token_ids).split(" ")
+    for position, part in enumerate(parts):
+        if not part:
+            continue
+        words = [word for word, said in SAID.items() if part in said]
+        idle_after = position + 1 < len(parts) - 1 and parts[position + 1] == ""
+        readings = [(*r, w) for r in readings for w in (words[:1] if idle_after else words)]
+    return readings
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_words_said_alike_are_told_apart_by_the_language_model(
+    ngram: NgramModel, seed: int
+) -> None:
+    """Phones against brute force: every path, every reading of it."""
+    log_probs = random_log_probs(seed, 6)
+    model = phone_language_model(ngram, lambda word: [encode(one) for one in SAID[word]], 4)
+    options = BeamOptions(**EVERYTHING, lm_weight=0.7, word_bonus=0.4)
+    best: dict[str, float] = {}
+    for prefix, log_prob in brute_force(log_probs).items():
+        for words in said_words(prefix):
+            score = log_prob + 0.7 * ngram.score(" ".join(words)) + 0.4 * len(words)
+            best[" ".join(words)] = max(score, best.get(" ".join(words), -math.inf))
+    expected = sorted(best.items(), key=lambda item: -item[1])[:12]
+    found = BeamDecoder(ALPHABET, options, model).decode_n_best(log_probs, 12)
+    assert [" ".join(w.text for w in h.words or ()) for h in found] == [t for t, _ in expected]
+    assert [h.score for h in found] == pytest.approx([score for _, score in expected], abs=1e-4)
+    for hypothesis in found:
+        assert all(token_id < 4 for token_id in hypothesis.token_ids)
+        for text, first, last in hypothesis.words or ():
+            assert text_of(hypothesis.token_ids[first:last]) in SAID[text]
+
+
+def test_the_best_of_several_by_something_more(ngram: NgramModel) -> None:
+    model = phone_language_model(ngram, lambda word: [encode(one) for one in SAID[word]], 4)
+    decoder = BeamDecoder(ALPHABET, BeamOptions(), model)
+    log_probs = spelled("a a", 8)
+    plain = decoder.decode(log_probs)
+    chosen = decoder.decode_best(
+        log_probs, 64, lambda found: 50.0 * sum(word.text == "b" for word in found.words or ())
+    )
+    assert [word.text for word in chosen.words or ()] == ["b", "b"]
+    assert [word.text for word in plain.words or ()] != ["b", "b"]
+    empty = decoder.decode(log_probs[:0])
+    assert empty.words == ()
+    assert empty.token_ids == ()
+    with pytest.raises(UsageError, match="no spelling"):
+        BeamDecoder(ALPHABET, BeamOptions(unknown_penalty=1.0), model)
+
+
+def test_the_sum_over_all_paths() -> None:
+    log_probs = random_log_probs(3, 6)
+    sums = brute_force(log_probs)
+    for token_ids in ((), (1,), (2, 2), (2, 3, 2), (1, 2, 2, 3), (3, 2, 1, 2, 3, 1)):
+        found = ctc_log_prob(log_probs, np.array(token_ids, np.int32), 0)
+        assert found == pytest.approx(sums.get(token_ids, -math.inf), abs=1e-5)
+    assert ctc_log_prob(log_probs, np.array([2, 2, 2, 2], np.int32), 0) == -math.inf
 
 
 def test_alignment_is_the_best_path() -> None:

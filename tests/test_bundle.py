@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from asr.bundle import Bundle, BundleError, load_bundle, model_card, save_bundle
+from asr.pronunciation import read_lexicon
 from asr.tokenizer import BLANK, BpeTokenizer
 
 
@@ -33,6 +34,29 @@ def test_it_is_four_plain_files(saved: Path) -> None:
     names = {"config.json", "tokens.json", "model.safetensors", "README.md"}
     assert {path.name for path in saved.iterdir()} == names
     assert not any(b"asr." in path.read_bytes() for path in saved.glob("*.json"))
+
+
+def test_phones_and_how_words_are_said_come_along(phone_bundle: Bundle, tmp_path: Path) -> None:
+    assert phone_bundle.lexicon is not None
+    said = read_lexicon(phone_bundle.lexicon, phone_bundle.phones)
+    saved = save_bundle(phone_bundle, tmp_path / "with-phones")
+    loaded = load_bundle(saved)
+    assert loaded.phones == phone_bundle.phones
+    assert loaded.lexicon == saved / "lexicon.txt.gz"
+    assert read_lexicon(loaded.lexicon, loaded.phones) == said
+    assert "phones" in model_card(loaded)
+    waveform, length = torch.randn(1, 16_000), torch.tensor([16_000])
+    torch.testing.assert_close(
+        loaded.model(waveform, length).phones, phone_bundle.model(waveform, length).phones
+    )
+    again = save_bundle(loaded, saved)  # onto itself
+    assert load_bundle(again).model_id == loaded.model_id
+    (saved / "lexicon.txt.gz").write_bytes(b"a AX\n")
+    with pytest.raises(BundleError, match=r"lexicon\.txt\.gz is damaged"):
+        load_bundle(saved)
+    (saved / "lexicon.txt.gz").unlink()
+    with pytest.raises(BundleError, match=r"lexicon\.txt\.gz is missing"):
+        load_bundle(saved)
 
 
 def test_id_follows_the_content(tiny_bundle: Bundle, saved: Path, tmp_path: Path) -> None:

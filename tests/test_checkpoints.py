@@ -1,9 +1,13 @@
-"""Checkpoint files: whole or not there; a full disk spares the one before."""
+"""Checkpoint files: whole or not there, and not before the log; a full disk spares the one before."""
 
+import csv
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
 
+import lightning
 import pytest
 import torch
 
@@ -15,6 +19,7 @@ from asr.training.checkpoints import (
     checkpoint_to_resume,
 )
 from asr.training.interrupt import InterruptBetweenBatches
+from asr.training.logs import MetricsCsv
 
 
 def full_disk(path: Path) -> None:
@@ -101,6 +106,7 @@ class FakeTrainer:
     is_last_batch: bool = False
     should_stop: bool = False
     saved: list[int] = field(default_factory=list)
+    _logger_connector: Any = field(default_factory=MagicMock)
 
     def save_checkpoint(self, path: Path) -> None:
         assert path.name == "last.ckpt"
@@ -151,3 +157,71 @@ def test_ctrl_c_saves_where_one_process_trains(
     with pytest.raises(KeyboardInterrupt):
         trainer.epoch(callback)
     assert trainer.saved == saved
+
+
+class Line(lightning.LightningModule):
+    """The least that Lightning trains: one weight for each of two numbers, its loss logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 1)
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        loss = self.layer(batch).square().mean()
+        self.log("train/loss", loss)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def logged_steps(log: Path) -> list[int]:
+    """The steps whose loss is in a CSV log."""
+    if not log.is_file():
+        return []
+    with log.open(newline="") as file:
+        return [int(row["step"]) for row in csv.DictReader(file) if row["train/loss"]]
+
+
+class LogAtSaving(WholeFiles):
+    """Notes which losses are on the disk just before a checkpoint of so many steps is."""
+
+    def __init__(self, log: Path) -> None:
+        super().__init__()
+        self.log, self.found = log, dict[int, list[int]]()
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        self.found[checkpoint["global_step"]] = logged_steps(self.log)
+        super().save_checkpoint(checkpoint, *args, **kwargs)
+
+
+def fit(folder: Path, last: LastCheckpoint, accumulate: int = 1) -> LogAtSaving:
+    """Two epochs of five steps, `accumulate` batches each, as Lightning runs them."""
+    files = LogAtSaving(folder / "metrics.csv")
+    trainer = lightning.Trainer(
+        accelerator="cpu", devices=1, max_epochs=2, accumulate_grad_batches=accumulate,
+        log_every_n_steps=1, logger=MetricsCsv(files.log), callbacks=[last], plugins=[files],
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
+    )  # fmt: skip
+    batches: Any = torch.utils.data.DataLoader(torch.ones(5 * accumulate, 2))
+    try:
+        trainer.fit(Line(), batches)
+    except SystemExit:  # Lightning's end of a run that Ctrl-C stopped
+        assert trainer.interrupted
+    return files
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_no_checkpoint_before_the_losses_of_its_steps(tmp_path: Path, accumulate: int) -> None:
+    """A run killed in between would go on without them. And none of them is written twice."""
+    files = fit(tmp_path, LastCheckpoint(tmp_path, every_steps=2), accumulate)
+    assert files.found == {step: list(range(step)) for step in (2, 4, 6, 8, 10)}
+    assert logged_steps(files.log) == list(range(10))
+
+
+def test_ctrl_c_leaves_the_loss_of_the_step_that_it_waited_for(tmp_path: Path) -> None:
+    interrupt = InterruptBetweenBatches()
+    interrupt.asked = True
+    files = fit(tmp_path, LastCheckpoint(tmp_path, 100, interrupt))
+    assert files.found == {1: [0]}
+    assert logged_steps(files.log) == [0]

@@ -14,6 +14,7 @@ from asr.errors import AsrError, UsageError
 from asr.manifest import read_manifest, write_manifest
 from asr.model import ModelConfig
 from asr.mp3 import through_mp3
+from asr.pronunciation import Lexicon, vocabulary
 from asr.training.config import DataConfig
 from asr.training.datamodule import Manifests, SpeechDataModule
 from asr.waveform_augment import GainConfig, Mp3Config, NoiseConfig, ReverbConfig
@@ -101,6 +102,39 @@ def test_augmentation_reaches_training_and_spares_validation(corpus: Path, tmp_p
         assert float(gone_db) == pytest.approx(-6 + 10 * np.log10(1.1), abs=0.3)
     for before, after in zip(plain.val_dataloader(), changed.val_dataloader(), strict=True):
         assert before.waveforms.equal(after.waveforms)
+
+
+def test_phones_of_the_training_texts(corpus: Path) -> None:
+    """A word that the lexicon lacks leaves its utterance without phones, and a person is told."""
+    manifests = Manifests((corpus / "train.jsonl",), (corpus / "dev.jsonl",))
+    texts = [utterance.text for utterance in read_manifest(corpus / "train.jsonl")]
+    words = {word: (tuple(word.upper()),) for text in texts for word in text.split()}
+    lacking = texts[3].split()[1]
+    known = {word: said for word, said in words.items() if word != lacking}
+
+    def data(said: dict[str, tuple[tuple[str, ...], ...]]) -> SpeechDataModule:
+        lexicon = Lexicon(vocabulary(words), said)
+        config = DataConfig(batch_s=5.0, eval_batch_s=3.0)
+        return SpeechDataModule(manifests, config, ModelConfig(vocab_size=1), 1, lexicon=lexicon)
+
+    complete, incomplete = data(words), data(known)
+    assert complete.notes == []
+    (note,) = incomplete.notes
+    assert f"loss.lexicon lacks 1 words, such as {lacking!r}" in note
+    for data_module_ in (complete, incomplete):
+        data_module_.setup("fit")
+    phones = vocabulary(words)
+    for batch, holes in zip(
+        complete.train_dataloader(), incomplete.train_dataloader(), strict=True
+    ):
+        for row, index in enumerate(batch.indices.tolist()):
+            length = int(batch.phone_target_lengths[row])
+            said = "".join(phones[phone] for phone in batch.phone_targets[row, :length])
+            text = complete.train_examples[index].text
+            assert said == text.upper()
+            assert (holes.phone_target_lengths[row] == 0) == (lacking in text.split())
+    with pytest.raises(AsrError, match="of no training text"):
+        data({"zebra": (("A",),)})
 
 
 def test_a_missing_folder_fails_before_a_run_begins(corpus: Path) -> None:

@@ -1,6 +1,7 @@
 """Which decoder is used, what it writes, and what is said where it cannot be."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from language_bundle import SENTENCES, write_language_model, write_noise_manifes
 from asr.bundle import Bundle, BundleError, Decoding, load_bundle, save_bundle
 from asr.cli import main
 from asr.decoder import DecoderOptions, make_decoder, read_hotwords
+from asr.decoding.hypothesis import LogProbs
 from asr.decoding.ngram import LanguageModelError
 from asr.encoder import EncoderConfig
 from asr.errors import AsrError, UsageError
@@ -88,10 +90,53 @@ def test_pieces_of_words_with_a_language_model_and_hot_words(lm: Path, tmp_path:
         (DecoderOptions(lm=lm), "a lazy fox"),
         (DecoderOptions(hotwords=tmp_path / "hot.txt"), "a lazy fox"),
     ):
-        (hypothesis,) = make_decoder(bundle, options).decode_batch([log_probs])
+        (hypothesis,) = make_decoder(bundle, options).decode_batch([LogProbs(log_probs)])
         transcript = to_transcript(hypothesis, tokenizer, 0.03, 1.0)
         assert transcript.text == text
         assert [word.start_s for word in transcript.words] == pytest.approx([0.0, 0.12, 0.24])
+
+
+def said(spoken: str, phones: Sequence[str]) -> np.ndarray:
+    """(T', P): each phone one frame, a blank after it."""
+    probs = np.full((2 * len(spoken), len(phones)), 1e-3)
+    probs[1::2, 0] = 1.0
+    probs[np.arange(0, len(probs), 2), [phones.index(phone) for phone in spoken]] = 1.0
+    return np.log(probs / probs.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_a_language_model_over_phones(
+    phone_bundle: Bundle, lm: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ "a" and "o" are said alike: the language model, the spelling or a hot word tells them apart."""
+    phones, tokenizer = phone_bundle.phones, phone_bundle.tokenizer
+    spelled = said("o fox", tokenizer.tokens)
+    log_probs = LogProbs(spelled, said("a fox", phones))
+    (tmp_path / "hot.txt").write_text("o fox\t30\n")
+
+    def text(bundle: Bundle, options: DecoderOptions) -> str:
+        (hypothesis,) = make_decoder(bundle, options).decode_batch([log_probs])
+        transcript = to_transcript(hypothesis, tokenizer, 0.03, 1.0)
+        assert transcript.words[0].start_s == 0.0
+        assert transcript.words[-1].end_s > transcript.words[-1].start_s > 0.0
+        return transcript.text
+
+    assert text(phone_bundle, DecoderOptions()) == "o fox"  # greedily, as it is spelled
+    assert text(phone_bundle, DecoderOptions(lm=lm)) == "a fox"
+    assert text(phone_bundle, DecoderOptions(lm=lm, hotwords=tmp_path / "hot.txt")) == "o fox"
+    weighed = replace(phone_bundle, decoding=Decoding(1.0, 0.5, 16, token_weight=1.0))
+    assert text(weighed, DecoderOptions(lm=lm)) == "o fox"
+    # words that the language model lacks have no known spelling in phones: tokens write them
+    opened = make_decoder(phone_bundle, DecoderOptions(lm=lm, unknown_penalty=2.0))
+    assert opened.second_pass is None
+    assert not caplog.records
+    (tmp_path / "few.txt").write_text("a a\nfox f o x\n")
+    few = replace(phone_bundle, lexicon=tmp_path / "few.txt")
+    assert text(few, DecoderOptions(lm=lm)) == "a fox"
+    assert "of its words cannot be written, for the model's lexicon lacks them" in caplog.text
+    with pytest.raises(UsageError, match=r"lacks 1 of the hot words \(o\)"):
+        make_decoder(few, DecoderOptions(lm=lm, hotwords=tmp_path / "hot.txt"))
+    with pytest.raises(AsrError, match="needs a network that writes phones"):
+        make_decoder(phone_bundle, DecoderOptions(lm=lm)).decode(LogProbs(spelled))
 
 
 def test_the_choice_of_decoder(tiny_bundle: Bundle, lm: Path, with_lm: Path) -> None:

@@ -13,6 +13,7 @@ from language_bundle import write_language_model, write_noise_manifest
 
 from asr.bundle import Bundle, Decoding, save_bundle
 from asr.decoder import bind_language_model
+from asr.decoding.hypothesis import LogProbs
 from asr.export import export_bundle
 from asr.manifest import Utterance
 from asr.scoring import CorpusScore, score
@@ -81,7 +82,7 @@ def decoded(analysis: ModuleType, recognizer: Recognizer, spoken: str, *n_best: 
         logits[frame, tokens[frame // 2] if frame % 2 else 0] = 12
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     utterance = Utterance("1" if "fox" in n_best[-1] else "2", Path("x"), "", 1.0)
-    return analysis.Decoded(utterance, log_probs, "", n_best)
+    return analysis.Decoded(utterance, LogProbs(log_probs), "", n_best)
 
 
 def test_the_oracle_takes_the_nearest_of_the_first_n(
@@ -99,8 +100,7 @@ def test_the_oracle_takes_the_nearest_of_the_first_n(
 def test_whose_error_it_is(
     analysis: ModuleType, recognizer: Recognizer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    beam, model = recognizer.decoder.beam, recognizer.bundle.language_model
-    assert beam is not None
+    model = recognizer.bundle.language_model
     assert model is not None
     ngram = bind_language_model(recognizer.bundle, model).ngram
     truth = {"1": "the zebra fox", "2": "a lazy dog"}
@@ -110,7 +110,7 @@ def test_whose_error_it_is(
         decoded(analysis, recognizer, "o lazy dog", "o lazy dog"),
         decoded(analysis, recognizer, "the fox", "the fox"),
     ]
-    analysis.print_culprits(ones, truth, recognizer, beam, ngram)
+    analysis.print_culprits(ones, truth, recognizer, ngram)
     found = rows(capsys.readouterr().out)
     for whose in ("none", "search", "network", "vocabulary"):
         (label,) = (label for label in found if label.startswith(whose))

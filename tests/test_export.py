@@ -20,6 +20,7 @@ from asr.cli import main
 from asr.confidence import Calibration
 from asr.errors import AsrError, UsageError
 from asr.export import export_bundle
+from asr.pronunciation import read_lexicon
 
 TUNED = Decoding(0.7, 1.5, 16)
 
@@ -100,6 +101,27 @@ def test_a_rounded_model_does_not_pass_off_the_wer_of_another(tiny_bundle: Bundl
 def test_a_copy_onto_itself(model: Path) -> None:
     export_bundle(model, model, weights="float16")
     assert load_bundle(model).weights == "float16"
+
+
+def test_a_lexicon_goes_into_a_model_that_writes_phones(
+    model: Path, phone_bundle: Bundle, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("fox f o x\n")
+    saved = save_bundle(phone_bundle, tmp_path / "phones")
+    with pytest.raises(SystemExit) as stopped:
+        main(["export", str(saved), "-o", str(tmp_path / "copy"), "--lexicon", str(mine)])
+    assert stopped.value.code == 0
+    copy = load_bundle(tmp_path / "copy")
+    assert copy.lexicon is not None
+    assert set(read_lexicon(copy.lexicon, copy.phones).words) == {"fox"}
+    assert copy.phones == phone_bundle.phones
+    mine.write_text("fox F AA K S\n")
+    with pytest.raises(AsrError, match="the model has no phone 'AA'"):
+        export_bundle(saved, tmp_path / "wrong", lexicon=mine)
+    with pytest.raises(UsageError, match="writes no phones"):
+        export_bundle(model, tmp_path / "wrong", lexicon=mine)
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_what_goes_wrong_leaves_nothing_behind(model: Path, tmp_path: Path) -> None:

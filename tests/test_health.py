@@ -119,6 +119,8 @@ def test_rows_without_a_ctc_path_are_found() -> None:
         torch.tensor([[2, 3, 0], [2, 2, 0], [2, 2, 0], [3, 3, 3]]),
         torch.tensor([2, 2, 2, 1]),
         torch.arange(4),
+        torch.zeros(4, 1, dtype=torch.long),
+        torch.zeros(4, dtype=torch.long),
     )
     assert without_path(batch, config) == [1]
 

@@ -57,7 +57,10 @@ def test_validation_cuts_long_recordings_as_evaluate_does(
     ]
     padded, lengths = pad(waveforms)
     targets = torch.tensor([[1, 2], [1, 2], [2, 0]])
-    batch = Batch(padded, lengths, targets, torch.tensor([2, 2, 1]), torch.tensor([4, 7, 9]))
+    no_phones = torch.zeros(3, 1, dtype=torch.long), torch.zeros(3, dtype=torch.long)
+    batch = Batch(
+        padded, lengths, targets, torch.tensor([2, 2, 1]), torch.tensor([4, 7, 9]), *no_phones
+    )
     expected = [one.text for one in transcribe_all(Recognizer(tiny_bundle), waveforms)]
     seen_s = []
     forward = type(tiny_bundle.model).forward

@@ -35,6 +35,15 @@ def test_rows_are_on_the_disk_at_once_and_columns_grow(tmp_path: Path) -> None:
     ]
 
 
+def test_a_row_that_comes_again_at_once_is_written_once(tmp_path: Path) -> None:
+    """As the row of a step that a checkpoint has."""
+    logger = MetricsCsv(tmp_path / "metrics.csv", first_step=1)
+    for step, loss in ((1, 2.5), (1, 2.5), (2, 2.5), (2, float("nan")), (2, float("nan"))):
+        logger.log_metrics({"train/loss": loss}, step)
+    written = [(row["step"], row["train/loss"]) for row in rows(logger.path)]
+    assert written == [("1", "2.5"), ("2", "2.5"), ("2", "nan")]
+
+
 @pytest.mark.parametrize("checkpoint", [3, 4, 6])
 def test_a_resumed_run_goes_on_in_the_same_file(checkpoint: int, tmp_path: Path) -> None:
     """Killed in step 6 with the checkpoint at the end of an epoch, in the middle of one, at the end of

@@ -9,13 +9,16 @@ import torch
 from asr.augment import SpecAugmentConfig
 from asr.bundle import Bundle
 from asr.ctc import ctc_losses
+from asr.errors import UsageError
 from asr.model import AcousticModel, ModelOutput
 from asr.training.config import OptimizerConfig, SchedulerConfig
 from asr.training.dataset import Batch
 from asr.training.lit_module import AsrLitModule
-from asr.training.objective import LossConfig, objective
+from asr.training.objective import LossConfig, Targets, objective
 
 TARGETS, TARGET_LENGTHS = torch.tensor([[1, 2, 3], [2, 2, 0]]), torch.tensor([3, 2])
+PHONES, PHONE_LENGTHS = torch.tensor([[3, 1], [0, 0]]), torch.tensor([2, 0])  # the second: unknown
+WANTED = Targets(TARGETS, TARGET_LENGTHS, PHONES, PHONE_LENGTHS)
 
 
 def random_log_probs(seed: int) -> torch.Tensor:
@@ -42,7 +45,7 @@ def divergence(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 def test_without_options_it_is_ctc_per_token() -> None:
     output = ModelOutput(random_log_probs(0), torch.tensor([9, 6]))
-    found = objective(output, TARGETS, TARGET_LENGTHS, LossConfig())
+    found = objective(output, WANTED, LossConfig())
     torch.testing.assert_close(found.loss, ctc(random_log_probs(0)))
     assert found.parts() == {}
 
@@ -51,11 +54,42 @@ def test_intermediate_losses_take_their_share() -> None:
     inner = (random_log_probs(1), random_log_probs(2))
     output = ModelOutput(random_log_probs(0), torch.tensor([9, 6]), inner)
     config = LossConfig(intermediate_weight=0.3)
-    found = objective(output, TARGETS, TARGET_LENGTHS, config)
+    found = objective(output, WANTED, config)
     mean = (ctc(inner[0]) + ctc(inner[1])) / 2
     torch.testing.assert_close(found.loss, 0.7 * ctc(output.log_probs) + 0.3 * mean)
     assert found.parts().keys() == {"ctc_loss", "intermediate_loss"}
     torch.testing.assert_close(found.parts()["intermediate_loss"], mean)
+
+
+def test_phones_take_their_share_of_every_term() -> None:
+    """An utterance whose phones are not known has no loss for them."""
+
+    def phone_ctc(log_probs: torch.Tensor) -> torch.Tensor:
+        lengths = torch.tensor([9]), PHONE_LENGTHS[:1]
+        return ctc_losses(log_probs[:1], lengths[0], PHONES[:1], lengths[1]).sum() / 5
+
+    views, inner, phones, inner_phones = (
+        [random_log_probs(seed), random_log_probs(seed + 1)] for seed in (0, 2, 4, 6)
+    )
+    output = ModelOutput(
+        torch.cat(views), torch.tensor([9, 6, 9, 6]), (torch.cat(inner),),
+        torch.cat(phones), (torch.cat(inner_phones),),
+    )  # fmt: skip
+    config = LossConfig(
+        intermediate_weight=0.3, consistency_weight=0.2, phone_weight=0.4, lexicon="lexicon.txt"
+    )
+    found = objective(output, WANTED, config)
+
+    def mean(of: Any, pair: list[torch.Tensor]) -> torch.Tensor:
+        return (of(pair[0]) + of(pair[1])) / 2
+
+    tokens = 0.7 * mean(ctc, views) + 0.3 * mean(ctc, inner) + 0.2 * divergence(*views)
+    of_phones = 0.7 * mean(phone_ctc, phones) + 0.3 * mean(phone_ctc, inner_phones)
+    of_phones = of_phones + 0.2 * divergence(*phones)
+    torch.testing.assert_close(found.loss, 0.6 * tokens + 0.4 * of_phones)
+    torch.testing.assert_close(found.parts()["phone_loss"], mean(phone_ctc, phones))
+    with pytest.raises(UsageError, match="asr lexicon"):
+        LossConfig(phone_weight=0.4)
 
 
 def test_two_views_share_the_ctc_loss_and_agree() -> None:
@@ -63,7 +97,7 @@ def test_two_views_share_the_ctc_loss_and_agree() -> None:
     views, inner = [random_log_probs(0), random_log_probs(1)], [random_log_probs(2)] * 2
     output = ModelOutput(torch.cat(views), torch.tensor([9, 6, 9, 6]), (torch.cat(inner),))
     config = LossConfig(intermediate_weight=0.3, consistency_weight=0.2)
-    found = objective(output, TARGETS, TARGET_LENGTHS, config)
+    found = objective(output, WANTED, config)
     expected = (
         0.7 * (ctc(views[0]) + ctc(views[1])) / 2
         + 0.3 * ctc(inner[0])
@@ -106,8 +140,9 @@ def batch() -> Batch:
     generator = torch.Generator().manual_seed(0)
     waveforms = torch.randn(2, 16_000, generator=generator)
     return Batch(
-        waveforms, torch.tensor([16_000, 12_000]), TARGETS, TARGET_LENGTHS, torch.arange(2)
-    )
+        waveforms, torch.tensor([16_000, 12_000]), TARGETS, TARGET_LENGTHS, torch.arange(2),
+        PHONES, PHONE_LENGTHS,
+    )  # fmt: skip
 
 
 def test_a_step_with_consistency_sees_two_views_once_masks_are_on(

@@ -257,6 +257,8 @@ def batch(seed: int, token_counts: Sequence[int]) -> Batch:
         torch.randint(2, 4, (rows, tokens), generator=random),
         torch.tensor(token_counts),
         torch.arange(rows),
+        torch.zeros(rows, 1, dtype=torch.long),
+        torch.zeros(rows, dtype=torch.long),
     )
 
 

@@ -10,6 +10,10 @@ from tone_corpus import overrides, write_corpus, write_recipe
 
 from asr.bundle import load_bundle
 from asr.evaluate import evaluate
+from asr.lm import LmOptions, train_language_model
+from asr.lm_text import number_words
+from asr.manifest import read_manifest
+from asr.pronunciation import Lexicon, vocabulary, write_lexicon
 from asr.tokenizer import BpeTokenizer
 from asr.training.lit_module import AsrLitModule
 from asr.training.train import train
@@ -59,6 +63,31 @@ def test_with_every_option_a_run_that_broke_off_goes_on_with_the_same_losses(
     assert logged(broken_dir, "train/loss") == whole
     config = load_bundle(broken_dir / "bundle").model.config.encoder
     assert (config.recurrent_dropout, config.projection_size) == (0.2, 32)
+
+
+def test_a_model_that_writes_phones_too_and_is_decoded_over_them(
+    corpus: Path, tmp_path: Path
+) -> None:
+    run_dir, texts = corpus / "runs/phones", []
+    for split in ("train", "dev"):
+        texts += [one.text for one in read_manifest(corpus / f"{split}.jsonl")]
+    words = {word: (tuple(word.upper()),) for text in texts for word in text.split()}
+    write_lexicon(Lexicon(vocabulary(words), words), tmp_path / "lexicon.txt")
+    train([
+        *overrides(corpus, run_dir), "loss.phone_weight=0.5", f"loss.lexicon={tmp_path / 'lexicon.txt'}",
+        "data.batch_s=6", "trainer.max_epochs=12", "trainer.validate_every_epochs=12",
+        "encoder.dropout=0", "augment.time_masks=0", "augment.freq_masks=0", "loss=intermediate",
+    ])  # fmt: skip
+    losses = logged(run_dir, "train/phone_loss")
+    assert float(losses[max(losses)]) < float(losses[0]) / 2
+    corpus_of_words = number_words(text.split() for text in texts)
+    train_language_model(corpus_of_words, LmOptions(2)).save(tmp_path / "lm.ngram")
+    recognizer = load_model(run_dir / "bundle", device="cpu", lm=tmp_path / "lm.ngram")
+    assert recognizer.decoder.second_pass is not None
+    score = evaluate(corpus / "dev.jsonl", recognizer, tmp_path / "report").score
+    greedy = load_model(run_dir / "bundle", device="cpu").bundle.training.dev_wer
+    assert greedy is not None
+    assert score.wer < min(0.6, greedy)
 
 
 def test_a_model_of_bpe_pieces_from_training_to_its_transcripts(

@@ -67,6 +67,19 @@ def test_the_head_keeps_the_rows_of_tokens_that_both_have(tiny_bundle: Bundle) -
     assert "4 tokens kept, new: 'ä'; gone: \"'\" 'c' 'd'" in done
 
 
+def test_the_head_for_phones_is_taken_where_both_have_the_same(phone_bundle: Bundle) -> None:
+    old, name = phone_bundle.model.state_dict(), "phone_head.linear.weight"
+    for phones, same in ((phone_bundle.phones, True), (phone_bundle.phones[::-1], False)):
+        model = AcousticModel(phone_bundle.model.config)
+        fresh = model.state_dict()[name].clone()
+        take_weights(model, phone_bundle.tokenizer, phone_bundle, phones)
+        assert torch.equal(model.state_dict()[name], old[name] if same else fresh)
+        assert torch.equal(model.state_dict()["head.linear.weight"], old["head.linear.weight"])
+    without = AcousticModel(replace(phone_bundle.model.config, num_phones=0))
+    take_weights(without, phone_bundle.tokenizer, phone_bundle)
+    assert torch.equal(without.state_dict()["head.linear.weight"], old["head.linear.weight"])
+
+
 def test_a_run_starts_from_a_bundle_and_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,19 @@ from typing import Annotated
 import typer
 
 from asr import __version__
-from asr.cli import align, evaluate, export, info, lm, prepare, score, train, transcribe, tune
+from asr.cli import (
+    align,
+    evaluate,
+    export,
+    info,
+    lexicon,
+    lm,
+    prepare,
+    score,
+    train,
+    transcribe,
+    tune,
+)
 from asr.errors import AsrError
 
 # BadParameter < UsageError < ClickException. Some versions of typer bring click as a private copy.
@@ -38,7 +50,7 @@ def _options(
         raise typer.Exit
 
 
-for group in (prepare, train, transcribe, evaluate, score, align, tune, lm, export, info):
+for group in (prepare, train, transcribe, evaluate, score, align, tune, lm, lexicon, export, info):
     group.register(app)
 
 

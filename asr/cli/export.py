@@ -36,6 +36,10 @@ def export(
             callback=shipped_lm,
         ),
     ] = None,
+    lexicon: Annotated[
+        Path | None,
+        typer.Option(help="Put this lexicon in (`asr lexicon`), for a model that writes phones."),
+    ] = None,
     without_lm: Annotated[
         bool, typer.Option("--without-lm", help="Leave the language model out.")
     ] = False,
@@ -53,6 +57,8 @@ def export(
 
     if lm is not None and without_lm:
         raise UsageError("--lm and --without-lm exclude each other")
-    folder = export_bundle(model, out, weights=weights, lm=lm, without_lm=without_lm)
+    folder = export_bundle(
+        model, out, weights=weights, lm=lm, without_lm=without_lm, lexicon=lexicon
+    )
     for file in sorted(folder.iterdir()):
         typer.echo(f"{file}  {file.stat().st_size / 1e6:.2f} MB")

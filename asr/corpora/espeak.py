@@ -100,6 +100,17 @@ class Espeak:
             raise AsrError(f"espeak-ng could not say {text!r} with voice {voice} (status {status})")
         return np.frombuffer(b"".join(self._chunks), dtype=np.int16)
 
+    def phonemes(self, text: str, voice: str) -> str:
+        """What `voice` would say for `text`: espeak-ng's names of phonemes, _ between them."""
+        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise AsrError(f"espeak-ng has no voice {voice!r}")
+        translate = self._library.espeak_TextToPhonemes
+        translate.restype = ctypes.c_char_p
+        rest, clauses = ctypes.c_char_p(text.encode()), []
+        while rest.value:  # it moves on by a clause
+            clauses.append(translate(ctypes.byref(rest), _UTF8, ord("_") << 8) or b"")
+        return " ".join(clause.decode() for clause in clauses)
+
     def _initialize(self, data: Path) -> int:
         sample_rate = self._library.espeak_Initialize(
             _SYNCHRONOUS, 0, str(data).encode(), _DONT_EXIT

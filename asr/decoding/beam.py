@@ -9,17 +9,18 @@ tried, prefixes too far behind the best are dropped, and so are all beyond the b
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from math import inf, isnan
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr.decoding.alignment import viterbi
 from asr.decoding.hotwords import NO_HOTWORDS, HotwordArrays
-from asr.decoding.hypothesis import Hypothesis
+from asr.decoding.hypothesis import Hypothesis, WordRange
 from asr.decoding.language import LanguageModel
 from asr.decoding.lexicon import EMPTY_LEXICON, Alphabet
 from asr.decoding.ngram import CONTEXT, NODE, NgramArrays, frozen_arrays
@@ -34,6 +35,7 @@ from asr.decoding.prefix_search import (
     Setup,
     search,
     spell,
+    words_of,
 )
 from asr.errors import AsrError, UsageError
 
@@ -76,6 +78,14 @@ class BeamOptions:
             raise UsageError(f"the word bonus must be finite, not {self.word_bonus}")
 
 
+class Found(NamedTuple):
+    """A hypothesis that is not aligned: token_ids (U,), score, and the words that tokens say."""
+
+    token_ids: NDArray[np.int32]
+    score: float
+    words: tuple[WordRange, ...] | None
+
+
 class BeamDecoder:
     """A prefix beam search ready to decode; it may be used from several threads at once."""
 
@@ -88,6 +98,12 @@ class BeamDecoder:
     ) -> None:
         self.alphabet = alphabet
         self.options = options or BeamOptions()
+        self._said = language_model if language_model and language_model.of_phones else None
+        if self._said and self.options.unknown_penalty < inf:
+            raise UsageError(
+                "words that the language model lacks cannot be written from phones: no spelling of them "
+                "is known"
+            )
         self._setup = _setup(alphabet, self.options, language_model, hotwords)
 
     def decode(self, log_probs: NDArray[np.float32]) -> Hypothesis:
@@ -107,22 +123,40 @@ class BeamDecoder:
         Where the vocabulary is closed, hypotheses whose last word is cut off are left out, unless
         there are no others.
         """
+        found = self.find(log_probs, count)
+        log_probs = self._checked(log_probs)
+        return [self._hypothesis(log_probs, one) for one in found]
+
+    def decode_best(
+        self, log_probs: NDArray[np.float32], count: int, more: Callable[[Found], float]
+    ) -> Hypothesis:
+        """The best of up to `count` hypotheses, as decode_n_best has them, by score plus `more`."""
+        best = max(self.find(log_probs, count), key=lambda one: one.score + more(one))
+        return self._hypothesis(self._checked(log_probs), best)
+
+    def find(self, log_probs: NDArray[np.float32], count: int) -> list[Found]:
+        """What decode_n_best finds, not aligned."""
         if count < 1:
             raise UsageError(f"the number of hypotheses must be at least 1, not {count}")
         log_probs = self._checked(log_probs)
         if not len(log_probs):
-            return [Hypothesis((), (), (), 0.0)]
+            return [Found(np.zeros(0, np.int32), 0.0, () if self._said else None)]
         tree = np.empty(1 + len(log_probs) * self.options.beam_size, PREFIX)
-        beam, endings = _announced_search(self._setup, log_probs, tree)
+        beam, endings = _announced_search(self._setup, self._with_ranks(log_probs), tree)
         finalists = np.flatnonzero(endings[:, 1]) if endings[:, 1].any() else np.arange(len(beam))
         merit = finalists[np.argsort(-endings[finalists, 0], kind="stable")]
-        found: dict[tuple[int, ...], Hypothesis] = {}
+        found: dict[tuple[int | str, ...], Found] = {}
         for position in merit:
             token_ids = spell(tree, beam[position])
-            key = self._without_idle_separators(token_ids)
+            words = self._words(token_ids, int(endings[position, 2])) if self._said else None
+            token_ids[token_ids >= self.alphabet.vocab_size] = self.alphabet.separator_id or 0
+            if words is None:
+                key: tuple[int | str, ...] = self._without_idle_separators(token_ids)
+            else:
+                key = tuple(word.text for word in words)
             if key not in found:
                 score = float(endings[position, 0])
-                found[key] = self._hypothesis(log_probs, token_ids, score)
+                found[key] = Found(token_ids, score, words)
             if len(found) == count:
                 break
         return list(found.values())
@@ -152,6 +186,23 @@ class BeamDecoder:
             )
         return np.maximum(log_probs, _LOWEST_LOG_PROB, dtype=np.float32, order="C")
 
+    def _with_ranks(self, log_probs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """With a column like the separator's for each further word of those said alike."""
+        more = len(self._setup.tokens) - self.alphabet.vocab_size
+        if not more:
+            return log_probs
+        separator = log_probs[:, [self.alphabet.separator_id or 0]]
+        return np.hstack([log_probs, np.repeat(separator, more, axis=1)])
+
+    def _words(self, token_ids: NDArray[np.int32], last_rank: int) -> tuple[WordRange, ...]:
+        """The words that are said; what is cut off at the end is none."""
+        assert self._said is not None
+        names = self._said.ngram.words
+        found = words_of(self._setup, token_ids, last_rank).tolist()
+        return tuple(
+            WordRange(names[word], first, last) for word, first, last in found if word >= 0
+        )
+
     def _without_idle_separators(self, token_ids: NDArray[np.int32]) -> tuple[int, ...]:
         separator = self.alphabet.separator_id
         if separator is None:
@@ -162,15 +213,14 @@ class BeamDecoder:
                 kept.append(token_id)
         return tuple(kept[:-1] if kept and kept[-1] == separator else kept)
 
-    def _hypothesis(
-        self, log_probs: NDArray[np.float32], token_ids: NDArray[np.int32], score: float
-    ) -> Hypothesis:
-        spans, means, _ = viterbi(log_probs, token_ids, self.alphabet.blank_id)
+    def _hypothesis(self, log_probs: NDArray[np.float32], found: Found) -> Hypothesis:
+        spans, means, _ = viterbi(log_probs, found.token_ids, self.alphabet.blank_id)
         return Hypothesis(
-            token_ids=tuple(token_ids.tolist()),
+            token_ids=tuple(found.token_ids.tolist()),
             spans=tuple(map(tuple, spans.tolist())),
             confidences=tuple(means.tolist()),
-            score=score,
+            score=found.score,
+            words=found.words,
         )
 
 
@@ -180,11 +230,13 @@ def _setup(
     language_model: LanguageModel | None,
     hotwords: HotwordArrays | None,
 ) -> Setup:
-    tokens = np.zeros(alphabet.vocab_size, TOKEN)
+    ranks = language_model.lexicon.most_alike if language_model else 1
+    tokens = np.zeros(alphabet.vocab_size + ranks - 1, TOKEN)
     tokens["kind"] = PLAIN
     tokens["kind"][list(alphabet.word_starts)] = WORD_START
     if alphabet.separator_id is not None:
         tokens["kind"][alphabet.separator_id] = SEPARATOR
+    tokens["kind"][alphabet.vocab_size :] = SEPARATOR
     parameters = np.zeros(1, PARAMETERS)
     parameters["mode"], parameters["blank_id"] = NO_LM, alphabet.blank_id
     for name, value in asdict(options).items():
@@ -193,14 +245,15 @@ def _setup(
     if language_model:
         model = language_model.ngram
         ngram, lexicon = model.arrays, language_model.lexicon
-        tokens["word"] = language_model.token_words
+        tokens["word"][: alphabet.vocab_size] = language_model.token_words
+        tokens["word"][alphabet.vocab_size :] = np.arange(1, ranks)
         parameters["mode"], parameters["begin_state"] = language_model.mode, model.begin_state
         parameters["end_id"], parameters["unknown_id"] = model.end_id, model.unknown_id
     hot = hotwords or NO_HOTWORDS
     loans = hot.states["loan"]
     parameters["most_gained"] = max(0.0, options.word_bonus) + loans.max() - min(0.0, loans.min())
     parameters["most_gained"] += np.maximum(0.0, hot.states["gain"]).max()
-    return Setup(parameters, tokens, *ngram, lexicon, hot.next_states, hot.states)
+    return Setup(parameters, tokens, *ngram, *lexicon, hot.next_states, hot.states, hot.ends)
 
 
 def _announced_search(

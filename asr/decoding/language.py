@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.lexicon import EMPTY_LEXICON, Alphabet, build_lexicon
+from asr.decoding.lexicon import EMPTY_LEXICON, Alphabet, Trie, build_lexicon
 from asr.decoding.ngram import BEGIN, END, UNKNOWN, LanguageModelError, NgramModel
 from asr.decoding.prefix_search import TOKEN_LM, WORD_LM
 from asr.errors import AsrError
 
 _MIN_SPELLED = 0.1  # share of the unigram probability that the model must be able to write
+_MAX_ALIKE = 8  # words that are said alike and told apart by the language model
 _SPACE_NAMES = ("<space>", "▁", "|", "_")
 
 
@@ -21,16 +22,18 @@ class LanguageModel:
 
     Attributes:
         mode: WORD_LM or TOKEN_LM.
-        lexicon: the words that the recognizer's tokens can spell (WORD_LM).
+        lexicon: the words that the recognizer's tokens, or its phones, can spell (WORD_LM).
         token_words: (V,) the n-gram model's id of each token (TOKEN_LM).
         num_unspelled: words left out because the tokens cannot spell them.
+        of_phones: the lexicon says how words are said; several may be said alike.
     """
 
     ngram: NgramModel
     mode: int
-    lexicon: NDArray[np.void]
+    lexicon: Trie
     token_words: NDArray[np.int32]
     num_unspelled: int = 0
+    of_phones: bool = False
 
 
 def word_language_model(
@@ -47,24 +50,53 @@ def word_language_model(
     """
     if not alphabet.has_words:
         raise LanguageModelError("a language model of words needs tokens that say where words end")
-    spellings, word_ids, unspelled = [], [], []
-    for word_id, word in enumerate(ngram.words):
-        if word in (UNKNOWN, BEGIN, END):
-            continue
+
+    def spell(word: str) -> list[Sequence[int]]:
         try:
             spelling = encode(word)
         except (AsrError, KeyError):
             spelling = ()
-        if spelling:
-            spellings.append(spelling)
-            word_ids.append(word_id)
-        else:
-            unspelled.append(word_id)
+        return [spelling] if spelling else []
+
+    return _bind(ngram, spell, alphabet.vocab_size)
+
+
+def phone_language_model(
+    ngram: NgramModel, pronunciations: Callable[[str], Sequence[Sequence[int]]], num_phones: int
+) -> LanguageModel:
+    """Bind an n-gram model of words to the phones of a recognizer.
+
+    Args:
+        pronunciations: phone ids of each pronunciation of a word; none where they are not known.
+
+    Raises:
+        LanguageModelError: the pronunciations of next to none of the words are known.
+    """
+    return _bind(ngram, pronunciations, num_phones, _MAX_ALIKE)
+
+
+def _bind(
+    ngram: NgramModel,
+    spell: Callable[[str], Sequence[Sequence[int]]],
+    vocab_size: int,
+    max_alike: int = 1,
+) -> LanguageModel:
+    spellings: list[Sequence[int]] = []
+    word_ids: list[int] = []
+    spelled: list[int] = []
+    unspelled: list[int] = []
+    for word_id, word in enumerate(ngram.words):
+        if word in (UNKNOWN, BEGIN, END):
+            continue
+        found = spell(word)
+        spellings += found
+        word_ids += [word_id] * len(found)
+        (spelled if found else unspelled).append(word_id)
     log_probs = ngram.arrays.nodes["log_prob"][1 : 1 + len(ngram.words)]
-    _check_spelled(ngram, np.exp(log_probs), word_ids, unspelled)
-    lexicon = build_lexicon(spellings, word_ids, log_probs[word_ids])
-    no_tokens = np.zeros(alphabet.vocab_size, np.int32)
-    return LanguageModel(ngram, WORD_LM, lexicon, no_tokens, len(unspelled))
+    _check_spelled(ngram, np.exp(log_probs), spelled, unspelled)
+    lexicon = build_lexicon(spellings, word_ids, log_probs[word_ids], max_alike)
+    no_tokens = np.zeros(vocab_size, np.int32)
+    return LanguageModel(ngram, WORD_LM, lexicon, no_tokens, len(unspelled), max_alike > 1)
 
 
 def _check_spelled(

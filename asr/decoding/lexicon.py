@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -47,27 +48,51 @@ class Alphabet:
 
 
 LEXICON_NODE = np.dtype(
-    [("first_child", "<i4"), ("token", "<i4"), ("word", "<i4"), ("best_log_prob", "<f4")]
+    [
+        *((name, "<i4") for name in ("first_child", "token", "word", "first_alike")),
+        ("best_log_prob", "<f4"),
+    ]
 )
-EMPTY_LEXICON: NDArray[np.void] = np.array(
-    [(1, -1, NO_WORD, 0.0), (1, -1, NO_WORD, 0.0)], LEXICON_NODE
+
+
+class Trie(NamedTuple):
+    """What compiled code sees of a lexicon.
+
+    Attributes:
+        nodes: (N + 1,) LEXICON_NODE, node 0 the root. Node i has the children first_child[i] to
+            first_child[i + 1] - 1, sorted by token; `word` is the id of the likeliest word that ends
+            there, or NO_WORD; `best_log_prob` the highest ln P of the words at or below the node.
+        alike: (A,) int32: the other words that end at node i, the likeliest first, are
+            alike[first_alike[i]] to alike[first_alike[i + 1] - 1].
+    """
+
+    nodes: NDArray[np.void]
+    alike: NDArray[np.int32]
+
+    @property
+    def most_alike(self) -> int:
+        """The largest number of words that are spelled alike."""
+        return 1 + int(np.diff(self.nodes["first_alike"]).max())
+
+
+EMPTY_LEXICON = Trie(
+    np.array([(1, -1, NO_WORD, 0, 0.0), (1, -1, NO_WORD, 0, 0.0)], LEXICON_NODE),
+    np.zeros(0, np.int32),
 )
 
 
 def build_lexicon(
-    spellings: Sequence[Sequence[int]], word_ids: Sequence[int], log_probs: NDArray[np.float32]
-) -> NDArray[np.void]:
-    """Build the trie. Of words spelled alike the likeliest is kept.
+    spellings: Sequence[Sequence[int]],
+    word_ids: Sequence[int],
+    log_probs: NDArray[np.float32],
+    max_alike: int = 1,
+) -> Trie:
+    """Build the trie. Of words spelled alike the `max_alike` likeliest are kept.
 
     Args:
         spellings: token ids of each word, none empty.
-        word_ids: what the decoder calls each word.
+        word_ids: what the decoder calls each word; one that has several spellings is there as often.
         log_probs: (W,) ln P of each word alone, for pruning words while they are being spelled.
-
-    Returns:
-        (N + 1,) LEXICON_NODE, node 0 the root. Node i has the children first_child[i] to
-        first_child[i + 1] - 1, sorted by token; `word` is the id of the word that ends there, or
-        NO_WORD; `best_log_prob` the highest ln P of the words at or below the node.
 
     Raises:
         AsrError: there are no words, or one is spelled with nothing.
@@ -83,21 +108,24 @@ def build_lexicon(
     )
     likeliest_first = np.lexsort((-log_probs, *table.T[::-1]))
     nodes = np.zeros(1 + int(lengths.sum()) + 1, LEXICON_NODE)
-    num_nodes = _fill(
+    alike = np.zeros(len(spellings), np.int32)
+    num_nodes, num_alike = _fill(
         nodes,
+        alike,
         table[likeliest_first],
         np.asarray(word_ids, np.int32)[likeliest_first],
         np.asarray(log_probs, np.float32)[likeliest_first],
+        max_alike,
     )
-    return nodes[: num_nodes + 1].copy()
+    return Trie(nodes[: num_nodes + 1].copy(), alike[:num_alike].copy())
 
 
 @numba.njit(nogil=True, cache=True)
-def _fill(nodes, table, word_ids, log_probs):  # type: ignore[no-untyped-def]
-    """Breadth-first trie of a sorted table of spellings, padded with -1; the number of nodes."""
+def _fill(nodes, alike, table, word_ids, log_probs, max_alike):  # type: ignore[no-untyped-def]
+    """Breadth-first trie of a sorted table of spellings, padded with -1; (number of nodes, of alike)."""
     num_words, max_length = table.shape
     node_of_row = np.zeros(num_words, np.int32)
-    num_nodes = 1
+    num_nodes, num_alike = 1, 0
     nodes[0].token, nodes[0].word, nodes[0].best_log_prob = -1, -1, log_probs.max()
     for depth in range(max_length):
         previous = -1
@@ -111,6 +139,7 @@ def _fill(nodes, table, word_ids, log_probs):  # type: ignore[no-untyped-def]
             if parent != previous or nodes[num_nodes - 1].token != token:
                 nodes[num_nodes].token, nodes[num_nodes].word = token, -1
                 nodes[num_nodes].best_log_prob = -np.inf
+                nodes[num_nodes].first_alike = num_alike
                 num_nodes += 1
             previous, node = parent, num_nodes - 1
             node_of_row[row] = node
@@ -118,13 +147,17 @@ def _fill(nodes, table, word_ids, log_probs):  # type: ignore[no-untyped-def]
             is_last = depth + 1 == max_length or table[row, depth + 1] < 0
             if is_last and nodes[node].word < 0:
                 nodes[node].word = word_ids[row]
+            elif is_last and num_alike - nodes[node].first_alike + 1 < max_alike:
+                alike[num_alike] = word_ids[row]
+                num_alike += 1
     nodes[num_nodes].first_child, nodes[num_nodes].word = num_nodes, -1
+    nodes[num_nodes].first_alike = num_alike
     for node in range(
         num_nodes - 1, -1, -1
     ):  # a childless node's children begin where the next's do
         if nodes[node].first_child == 0:
             nodes[node].first_child = nodes[node + 1].first_child
-    return num_nodes
+    return num_nodes, num_alike
 
 
 @numba.njit(nogil=True, cache=True)
@@ -139,3 +172,12 @@ def find_token(nodes, node, token):  # type: ignore[no-untyped-def]
         else:
             last = middle
     return first if first < end and nodes[first].token == token else -1
+
+
+@numba.njit(nogil=True, cache=True)
+def word_at(nodes, alike, node, rank):  # type: ignore[no-untyped-def]
+    """The word of that rank, the likeliest being 0, among those that end at `node`, or -1."""
+    if rank == 0:
+        return np.int64(nodes[node].word)
+    place = nodes[node].first_alike + rank - 1
+    return np.int64(alike[place]) if place < nodes[node + 1].first_alike else np.int64(-1)

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.lexicon import find_token
+from asr.decoding.lexicon import find_token, word_at
 from asr.decoding.ngram import advance
 
 NO_LM, WORD_LM, TOKEN_LM = 0, 1, 2
@@ -41,10 +41,11 @@ class Setup(NamedTuple):
 
     Attributes:
         parameters: (1,) PARAMETERS; an infinite unknown_penalty closes the vocabulary.
-        tokens: (V,) TOKEN: PLAIN, SEPARATOR or WORD_START, and the language model's id (TOKEN_LM).
+        tokens: (V,) TOKEN: PLAIN, SEPARATOR or WORD_START, and the language model's id (TOKEN_LM); of a
+            separator, which it ends of the words that are spelled alike, from 0, the likeliest.
         nodes, contexts: the n-gram model.
-        lexicon: the words that can be written (WORD_LM).
-        hot_next, hot_states: the hot words.
+        lexicon, alike: the words that can be written (WORD_LM; asr.decoding.lexicon.Trie).
+        hot_next, hot_states, hot_ends: the hot words (asr.decoding.hotwords.HotwordArrays).
     """
 
     parameters: NDArray[np.void]
@@ -52,8 +53,10 @@ class Setup(NamedTuple):
     nodes: NDArray[np.void]
     contexts: NDArray[np.void]
     lexicon: NDArray[np.void]
+    alike: NDArray[np.int32]
     hot_next: NDArray[np.int32]
     hot_states: NDArray[np.void]
+    hot_ends: NDArray[np.int32]
 
 
 # A row of the tree is a prefix: its links, its states in lexicon, language model and hot words, and
@@ -77,27 +80,34 @@ def _look_ahead(setup, lexicon_node, hot):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def _end_word(setup, tree, node):  # type: ignore[no-untyped-def]
-    """End the word that `node` spells; the result is kept with the node."""
-    prefix = tree[node]
-    if prefix.end_known:
-        return
-    options = setup.parameters[0]
-    kept, lm_state = prefix.kept, prefix.lm
+def _after_word(setup, tree, node, rank):  # type: ignore[no-untyped-def]
+    """End a word that `node` spells, the one of that rank: (kept, LM state, hot state)."""
+    prefix, options = tree[node], setup.parameters[0]
+    kept, lm_state, hot = prefix.kept, prefix.lm, np.int64(prefix.hot)
     if options.mode == WORD_LM and prefix.lexicon != 0:
         word = np.int64(-1)
         if prefix.lexicon > 0:
-            word = np.int64(setup.lexicon[prefix.lexicon].word)
+            word = word_at(setup.lexicon, setup.alike, prefix.lexicon, rank)
         if word < 0:
             word = options.unknown_id
             kept -= options.unknown_penalty
         score, lm_state = advance(setup.nodes, setup.contexts, lm_state, word)
         kept += options.lm_weight * score + options.word_bonus
-    hot = setup.hot_next[prefix.hot, -1]
-    prefix.end_known = 1
-    prefix.end_lm = lm_state
-    prefix.end_hot = hot
-    prefix.end_kept = kept + setup.hot_states[hot].gain
+        if len(setup.hot_ends) > 0:
+            column = setup.hot_ends[word] if word < len(setup.hot_ends) else -1
+            hot = np.int64(setup.hot_next[hot, column]) if column >= 0 else np.int64(0)
+            kept += setup.hot_states[hot].gain
+    hot = np.int64(setup.hot_next[hot, -1])
+    return kept + setup.hot_states[hot].gain, lm_state, hot
+
+
+@numba.njit(nogil=True, cache=True)
+def _end_word(setup, tree, node):  # type: ignore[no-untyped-def]
+    """End the likeliest word that `node` spells; the result is kept with the node."""
+    prefix = tree[node]
+    if not prefix.end_known:
+        prefix.end_known = 1
+        prefix.end_kept, prefix.end_lm, prefix.end_hot = _after_word(setup, tree, node, 0)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -106,7 +116,10 @@ def _extend(setup, tree, node, token):  # type: ignore[no-untyped-def]
     options, prefix, kind = setup.parameters[0], tree[node], setup.tokens[token].kind
     lexicon_node, lm_state, hot = np.int64(prefix.lexicon), prefix.lm, prefix.hot
     kept = prefix.kept
-    if kind != PLAIN:
+    if kind == SEPARATOR and setup.tokens[token].word > 0:
+        kept, lm_state, hot = _after_word(setup, tree, node, setup.tokens[token].word)
+        lexicon_node = np.int64(0)
+    elif kind != PLAIN:
         _end_word(setup, tree, node)
         lexicon_node, lm_state, hot = np.int64(0), prefix.end_lm, prefix.end_hot
         kept = prefix.end_kept
@@ -126,10 +139,23 @@ def _is_misspelled(setup, tree, node, token):  # type: ignore[no-untyped-def]
     """Whether `token` after `node` leaves the lexicon."""
     lexicon_node, kind = np.int64(tree[node].lexicon), setup.tokens[token].kind
     if kind != PLAIN:
-        if lexicon_node != 0 and setup.lexicon[lexicon_node].word < 0:
+        rank = setup.tokens[token].word if kind == SEPARATOR else 0
+        if lexicon_node != 0 and word_at(setup.lexicon, setup.alike, lexicon_node, rank) < 0:
+            return True
+        # To the network all separators are one: none follows another but through a blank, as itself.
+        if lexicon_node == 0 and rank + _rank_of_last(setup, tree, node) > 0:
             return True
         lexicon_node = np.int64(0)
     return kind != SEPARATOR and find_token(setup.lexicon, lexicon_node, token) < 0
+
+
+@numba.njit(nogil=True, cache=True)
+def _rank_of_last(setup, tree, node):  # type: ignore[no-untyped-def]
+    """Which of the words spelled alike the separator at the end of `node` has ended; 0 without one."""
+    token = tree[node].token
+    if token < 0 or setup.tokens[token].kind != SEPARATOR:
+        return 0
+    return setup.tokens[token].word
 
 
 @numba.njit(nogil=True, cache=True)
@@ -343,24 +369,39 @@ def _keep(setup, tree, beam, size, masses, found, made, chosen, num_nodes):  # t
 
 
 @numba.njit(nogil=True, cache=True)
-def _finish(setup, tree, beam, masses, offset, endings):  # type: ignore[no-untyped-def]
-    """End every surviving prefix: fill endings (K, 2) with score and 1.0 where it is complete.
+def _finish(setup, tree, beam, masses, offset):  # type: ignore[no-untyped-def]
+    """End every surviving prefix with each of the words that its last one may be.
 
-    A prefix is incomplete when the vocabulary is closed and its last word is not in it.
+    Returns:
+        (nodes (E,), endings (E, 3)): score, 1.0 where it is complete, and which of the words spelled
+        alike the last one is. A prefix is incomplete when the vocabulary is closed and its last word
+        is not in it.
     """
-    options = setup.parameters[0]
+    options, most_alike = setup.parameters[0], 0
+    for token in range(len(setup.tokens)):
+        most_alike += setup.tokens[token].kind == SEPARATOR
+    most = len(beam) * max(1, most_alike)
+    nodes, endings, count = np.empty(most, np.int32), np.empty((most, 3)), 0
     for slot in range(len(beam)):
         node = beam[slot]
-        _end_word(setup, tree, node)
-        kept, state = tree[node].end_kept, tree[node].end_lm
-        endings[slot, 1] = 1.0
-        if kept == -np.inf:
-            endings[slot, 1] = 0.0
-            kept = tree[node].kept
-        if options.mode != NO_LM:
-            end = advance(setup.nodes, setup.contexts, state, options.end_id)[0]
-            kept += options.lm_weight * end
-        endings[slot, 0] = np.log(masses[slot, 0] + masses[slot, 1]) + offset + kept
+        log_mass = np.log(masses[slot, 0] + masses[slot, 1]) + offset
+        for rank in range(max(1, most_alike)):
+            lexicon_node = tree[node].lexicon
+            if rank > 0 and (
+                lexicon_node <= 0 or word_at(setup.lexicon, setup.alike, lexicon_node, rank) < 0
+            ):
+                break
+            kept, state, _ = _after_word(setup, tree, node, rank)
+            complete = kept != -np.inf
+            if not complete:
+                kept = tree[node].kept
+            if options.mode != NO_LM:
+                end = advance(setup.nodes, setup.contexts, state, options.end_id)[0]
+                kept += options.lm_weight * end
+            nodes[count], endings[count, 0] = node, log_mass + kept
+            endings[count, 1], endings[count, 2] = complete, rank
+            count += 1
+    return nodes[:count], endings[:count]
 
 
 @numba.njit(nogil=True, cache=True)
@@ -374,7 +415,7 @@ def search(setup, log_probs, probs, tree):  # type: ignore[no-untyped-def]
         tree: (1 + T * beam_size,) PREFIX, filled.
 
     Returns:
-        (beam (K,) the node of each surviving prefix, endings (K, 2) score and completeness).
+        How the surviving prefixes may end: see _finish.
     """
     num_frames, vocab_size = log_probs.shape
     beam_size = setup.parameters[0].beam_size
@@ -394,9 +435,7 @@ def search(setup, log_probs, probs, tree):  # type: ignore[no-untyped-def]
         num_nodes, scale = _keep(setup, tree, beam, size, masses, found, made, kept, num_nodes)
         size = len(kept)
         offset += scale
-    endings = np.empty((size, 2))
-    _finish(setup, tree, beam[:size], masses, offset, endings)
-    return beam[:size], endings
+    return _finish(setup, tree, beam[:size], masses, offset)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -412,3 +451,26 @@ def spell(tree, node):  # type: ignore[no-untyped-def]
         token_ids[length] = tree[node].token
         node = tree[node].parent
     return token_ids
+
+
+@numba.njit(nogil=True, cache=True)
+def words_of(setup, token_ids, last_rank):  # type: ignore[no-untyped-def]
+    """The words that `token_ids` (U,), separators among them, spell in the lexicon.
+
+    Returns:
+        (W, 3) int32: word id, or -1 for what is no word; first and last + 1 position of its tokens.
+    """
+    found = np.empty((len(token_ids), 3), np.int32)
+    count, node, first = 0, np.int64(0), 0
+    for position in range(len(token_ids) + 1):
+        at_end = position == len(token_ids)
+        if at_end or setup.tokens[token_ids[position]].kind == SEPARATOR:
+            if position > first:
+                rank = last_rank if at_end else setup.tokens[token_ids[position]].word
+                word = word_at(setup.lexicon, setup.alike, node, rank) if node > 0 else np.int64(-1)
+                found[count, 0], found[count, 1], found[count, 2] = word, first, position
+                count += 1
+            first, node = position + 1, np.int64(0)
+        elif node >= 0:
+            node = np.int64(find_token(setup.lexicon, node, token_ids[position]))
+    return found[:count]

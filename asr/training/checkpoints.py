@@ -106,6 +106,9 @@ class LastCheckpoint(CheckpointCallback):
     the gradients of the batches since. After the last batch of an epoch it waits for the epoch's end: a
     run that goes on from before its validation would leave that out. On Ctrl-C several processes save
     nothing: they need not have been told in the same step.
+
+    What the step has logged goes to the loggers first. Lightning does that after `on_train_batch_end`: a
+    run that was killed in between would go on from a step whose loss is not in the log.
     """
 
     def __init__(
@@ -128,6 +131,7 @@ class LastCheckpoint(CheckpointCallback):
         self._is_due = trainer.global_step % self.every_steps == 0
         is_asked = self.interrupt is not None and self.interrupt.asked
         if not trainer.is_last_batch and (self._is_due or (is_asked and trainer.world_size == 1)):
+            trainer._logger_connector.update_train_step_metrics()
             self._save(trainer)
         if is_asked:
             raise KeyboardInterrupt

@@ -17,6 +17,7 @@ from asr.errors import AsrError, UsageError
 from asr.manifest import Utterance, read_manifest
 from asr.model import ModelConfig
 from asr.mp3 import bit_rates
+from asr.pronunciation import Lexicon
 from asr.text import get_normalizer
 from asr.tokenizer import Tokenizer, TokenizerConfig, tokenizer_from_texts
 from asr.training.config import DataConfig
@@ -71,6 +72,7 @@ class SpeechDataModule(lightning.LightningDataModule):
         tokenizer: None makes one from the training texts.
         tokenizer_config: which kind to make; None: characters.
         augment: the recipe's `augment`; its noise and impulse responses are read here.
+        lexicon: phones of the training texts; None: training has none.
 
     Attributes:
         left_out: what is not trained on, and why.
@@ -86,11 +88,13 @@ class SpeechDataModule(lightning.LightningDataModule):
         tokenizer: Tokenizer | None = None,
         tokenizer_config: TokenizerConfig | None = None,
         augment: AugmentConfig | None = None,
+        lexicon: Lexicon | None = None,
     ) -> None:
         super().__init__()
         self.config, self.seed = config, seed
         self.notes: list[str] = []
         self._model_config = model_config
+        self._lexicon = lexicon
         self._normalize = get_normalizer(config.normalizer)
         if config.unknown_characters not in ("skip", "error"):
             raise UsageError("data.unknown_characters must be skip or error")
@@ -106,6 +110,7 @@ class SpeechDataModule(lightning.LightningDataModule):
         )
         self.left_out: list[LeftOut] = []
         self.train_examples = self._train_examples(train)
+        self._note_lacking_words()
         self.dev_examples = self._dev_examples(dev)
         self.train_sampler()  # impossible limits fail here, before a run begins
         self._dev_sampler()
@@ -258,12 +263,31 @@ class SpeechDataModule(lightning.LightningDataModule):
             if reason:
                 reasons.setdefault(reason, []).append(utterance.utterance_id)
             else:
-                examples.append(Example(utterance, text, tuple(self.tokenizer.encode(text))))
+                phone_ids = self._lexicon.encode(text) if self._lexicon else ()
+                token_ids = tuple(self.tokenizer.encode(text))
+                examples.append(Example(utterance, text, token_ids, tuple(phone_ids)))
         self.left_out = [LeftOut(reason, tuple(names)) for reason, names in reasons.items()]
         if not examples:
             shown = "; ".join(map(str, self.left_out))
             raise AsrError(f"no utterance of the training set can be trained on: {shown}")
         return examples
+
+    def _note_lacking_words(self) -> None:
+        if self._lexicon is None:
+            return
+        without = [example.text for example in self.train_examples if not example.phone_ids]
+        lacking = self._lexicon.lacking(without)
+        if len(without) == len(self.train_examples):
+            raise AsrError(
+                "loss.lexicon has a pronunciation for every word of no training text; it lacks "
+                f"{', '.join(map(repr, lacking[:_MAX_NAMES_SHOWN]))}, ..."
+            )
+        if lacking:
+            shown = ", ".join(map(repr, lacking[:_MAX_NAMES_SHOWN]))
+            self.notes.append(
+                f"loss.lexicon lacks {len(lacking)} words, such as {shown}: {len(without)} utterances "
+                "are trained on without phones"
+            )
 
     def _reason_to_leave_out(self, utterance: Utterance, text: str) -> str | None:
         if not text:

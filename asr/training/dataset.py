@@ -24,7 +24,8 @@ class Batch(NamedTuple):
     """A padded batch.
 
     Shapes: waveforms (B, S), waveform_lengths (B,) samples, targets (B, U) int64,
-    target_lengths (B,), indices (B,) into the dataset's examples.
+    target_lengths (B,), indices (B,) into the dataset's examples, phone_targets (B, U') int64,
+    phone_target_lengths (B,), 0 where there are none.
     """
 
     waveforms: Tensor
@@ -32,15 +33,21 @@ class Batch(NamedTuple):
     targets: Tensor
     target_lengths: Tensor
     indices: Tensor
+    phone_targets: Tensor
+    phone_target_lengths: Tensor
 
 
 @dataclass(frozen=True)
 class Example:
-    """An utterance with its normalised text and the token ids of that text."""
+    """An utterance with its normalised text and the token ids of that text.
+
+    phone_ids is empty where training has no phones, or the lexicon lacks a word of the text.
+    """
 
     utterance: Utterance
     text: str
     token_ids: tuple[int, ...]
+    phone_ids: tuple[int, ...] = ()
 
 
 class SpeechDataset(Dataset[Batch]):
@@ -72,11 +79,12 @@ class SpeechDataset(Dataset[Batch]):
         padded = torch.zeros(len(waveforms), int(lengths.max()))
         for row, waveform in zip(padded, waveforms, strict=True):
             row[: len(waveform)] = torch.from_numpy(np.array(waveform))
-        target_lengths = torch.tensor([len(example.token_ids) for example in examples])
-        targets = torch.zeros(len(examples), max(1, int(target_lengths.max())), dtype=torch.long)
-        for target, example in zip(targets, examples, strict=True):
-            target[: len(example.token_ids)] = torch.tensor(example.token_ids, dtype=torch.long)
-        return Batch(padded, lengths, targets, target_lengths, torch.tensor(key.indices))
+        targets, target_lengths = _padded([example.token_ids for example in examples])
+        phone_targets, phone_target_lengths = _padded([example.phone_ids for example in examples])
+        return Batch(
+            padded, lengths, targets, target_lengths, torch.tensor(key.indices),
+            phone_targets, phone_target_lengths,
+        )  # fmt: skip
 
     def _waveform(self, index: int, epoch: int) -> NDArray[np.float32]:
         waveform = self.waveforms(self.examples[index].utterance)
@@ -90,6 +98,15 @@ class SpeechDataset(Dataset[Batch]):
         if self._factors[0] != epoch:
             self._factors = (epoch, speed.drawn(epoch, len(self.examples)))
         return float(self._factors[1][index])
+
+
+def _padded(sequences: Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
+    """Ids of B sequences as (B, U) int64 with zeros at their ends, and their lengths (B,)."""
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    padded = torch.zeros(len(sequences), max(1, int(lengths.max())), dtype=torch.long)
+    for row, sequence in zip(padded, sequences, strict=True):
+        row[: len(sequence)] = torch.tensor(sequence, dtype=torch.long)
+    return padded, lengths
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from asr.scoring import CorpusScore
 from asr.segment import MAX_WINDOW_S
 from asr.training.dataset import Batch, Example
 from asr.training.engine_config import OptimizerConfig, SchedulerConfig
-from asr.training.objective import LossConfig, objective
+from asr.training.objective import LossConfig, Targets, objective
 from asr.training.optim import WarmupPlateau, lr_schedule, make_optimizer
 from asr.transcribe import Recognizer
 
@@ -86,7 +86,10 @@ class AsrLitModule(lightning.LightningModule):
             batch.waveforms, batch.waveform_lengths, augment,
             views=2 if two_views else 1, taps=self.taps,
         )  # fmt: skip
-        found = objective(output, batch.targets, batch.target_lengths, self.loss_config)
+        targets = Targets(
+            batch.targets, batch.target_lengths, batch.phone_targets, batch.phone_target_lengths
+        )
+        found = objective(output, targets, self.loss_config)
         blanks = blank_share(output.log_probs.detach(), output.output_lengths)
         self.log("train/loss", found.loss, prog_bar=True, batch_size=len(batch.indices))
         self.log("train/blank_share", blanks, batch_size=len(batch.indices))

@@ -17,7 +17,8 @@ class MetricsCsv(Logger):
 
     Every row is on the disk as soon as it is logged. A resumed run drops what the run before it had
     logged beyond the checkpoint, since that is done again, and goes on in the same file: steps never go
-    back. An epoch's own rows (validation, throughput) that come again are not written twice.
+    back. An epoch's own rows (validation, throughput) that come again are not written twice, nor is a
+    row that is that before it: a step's comes before its checkpoint (`LastCheckpoint`), then as always.
 
     Args:
         path: of the file.
@@ -28,6 +29,7 @@ class MetricsCsv(Logger):
         super().__init__()
         self.path, self.first_step = path, first_step
         self._columns: list[str] = []
+        self._last_row: Row = {}
         self._epochs_done: set[tuple[str, frozenset[str]]] = set()
         self._open = False
 
@@ -51,7 +53,7 @@ class MetricsCsv(Logger):
         if not self._open:
             self._start()
         row = {name: _text(value) for name, value in metrics.items()} | {_STEP: str(step or 0)}
-        if _epoch_key(row) in self._epochs_done:
+        if row == self._last_row or _epoch_key(row) in self._epochs_done:
             return
         new = sorted(row.keys() - {*self._columns})
         if new:
@@ -61,6 +63,7 @@ class MetricsCsv(Logger):
         else:
             with self.path.open("a", encoding="utf-8", newline="") as file:
                 csv.DictWriter(file, self._columns).writerow(row)
+        self._last_row = row
 
     def _start(self) -> None:
         """Keep the rows of the steps that the checkpoint has."""

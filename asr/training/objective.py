@@ -25,6 +25,11 @@ class LossConfig:
             of each utterance, masked by SpecAugment independently, learn from each other. From
             augment.start_step on a step costs twice the work and memory; 0: none.
         consistency_time_masks: with CR-CTC, SpecAugment draws this many times its time masks.
+        phone_weight: p of a second head that writes the phones of `lexicon`: each CTC loss, the inner
+            layers' too, is 1 - p of the tokens' and p of the phones', and the consistency likewise; a
+            language model can then be decoded with over phones. 0: no such head.
+        lexicon: file with a word and its phones a line (`asr lexicon` writes one); of several
+            pronunciations the first is trained on.
         consistency_share: share of trainer.max_epochs with CR-CTC; the epochs after it see one view,
             with SpecAugment's own number of masks: half the work, and closer to clean speech.
     """
@@ -34,6 +39,8 @@ class LossConfig:
     consistency_weight: float = 0.0
     consistency_time_masks: float = 2.5
     consistency_share: float = 1.0
+    phone_weight: float = 0.0
+    lexicon: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.intermediate_weight < 1:
@@ -52,6 +59,10 @@ class LossConfig:
             raise UsageError(
                 f"loss.consistency_share must be in (0, 1], not {self.consistency_share}"
             )
+        if not 0 <= self.phone_weight < 1:
+            raise UsageError(f"loss.phone_weight must be in [0, 1), not {self.phone_weight}")
+        if self.phone_weight and self.lexicon is None:
+            raise UsageError("loss.phone_weight needs loss.lexicon, which `asr lexicon` writes")
 
     def is_consistent(self, epoch: int, max_epochs: int) -> bool:
         """Whether epoch (the first is 0) of a training of max_epochs has CR-CTC's two views."""
@@ -76,57 +87,95 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
+class Targets:
+    """What a batch of B utterances should be written as.
+
+    Shapes: tokens (B, U), token_lengths (B,), phones (B, U'), phone_lengths (B,); 0 where the phones
+    of an utterance are not known.
+    """
+
+    tokens: Tensor
+    token_lengths: Tensor
+    phones: Tensor
+    phone_lengths: Tensor
+
+
+@dataclass(frozen=True)
 class Objective:
     """Scalars in nats per target token.
 
     Attributes:
         loss: what is minimised.
-        ctc: of the network's output.
+        ctc: of the tokens that the network writes.
+        phones: CTC of its phones; None without them.
         intermediate: mean CTC of the inner layers; None without them.
         consistency: divergence of the two views, mean over both directions; None of one view.
     """
 
     loss: Tensor
     ctc: Tensor
+    phones: Tensor | None = None
     intermediate: Tensor | None = None
     consistency: Tensor | None = None
 
     def parts(self) -> dict[str, Tensor]:
         """What the loss is made of, by name, without gradients; empty where it is CTC alone."""
-        extra = {"intermediate_loss": self.intermediate, "consistency_loss": self.consistency}
+        extra = {
+            "phone_loss": self.phones,
+            "intermediate_loss": self.intermediate,
+            "consistency_loss": self.consistency,
+        }
         there = {name: part.detach() for name, part in extra.items() if part is not None}
         return {"ctc_loss": self.ctc.detach(), **there} if there else {}
 
 
-def objective(
-    output: ModelOutput, targets: Tensor, target_lengths: Tensor, config: LossConfig
-) -> Objective:
+def objective(output: ModelOutput, targets: Targets, config: LossConfig) -> Objective:
     """The objective of a batch of B utterances; the CTC losses of several views are averaged.
 
         (1 - intermediate_weight) CTC + intermediate_weight mean(CTC of inner layers)
             + consistency_weight consistency
 
+    where with phones each term is (1 - phone_weight) of the tokens' and phone_weight of the phones',
+    all of them per token.
+
     Args:
         output: of B utterances, or of two views of them (2B).
-        targets: (B, U).
-        target_lengths: (B,).
     """
-    views = output.log_probs.shape[0] // targets.shape[0]
-    tokens = target_lengths.sum()
+    views = output.log_probs.shape[0] // targets.tokens.shape[0]
+    num_tokens = targets.token_lengths.sum()
+    weight = config.phone_weight if output.phones is not None else 0.0
 
-    def mean_ctc(log_probs: Tensor) -> Tensor:
-        losses = ctc_losses(
-            log_probs, output.output_lengths, targets.repeat(views, 1), target_lengths.repeat(views)
-        )
-        return losses.sum() / views / tokens
+    def mean_ctc(log_probs: Tensor, wanted: Tensor, lengths: Tensor) -> Tensor:
+        lengths = lengths.repeat(views)
+        losses = ctc_losses(log_probs, output.output_lengths, wanted.repeat(views, 1), lengths)
+        return losses[lengths > 0].sum() / views / num_tokens
 
-    loss = ctc = mean_ctc(output.log_probs)
+    def mixed(of_tokens: Tensor, of_phones: Tensor | None) -> Tensor:
+        if of_phones is None:
+            return of_tokens
+        return (1 - weight) * of_tokens + weight * of_phones
+
+    def token_ctc(log_probs: Tensor) -> Tensor:
+        return mean_ctc(log_probs, targets.tokens, targets.token_lengths)
+
+    def phone_ctc(log_probs: Tensor) -> Tensor:
+        return mean_ctc(log_probs, targets.phones, targets.phone_lengths)
+
+    ctc = token_ctc(output.log_probs)
+    phones = phone_ctc(output.phones) if output.phones is not None else None
+    loss = mixed(ctc, phones)
     intermediate = consistency = None
     if output.intermediate:
-        weight = config.intermediate_weight
-        intermediate = torch.stack([mean_ctc(inner) for inner in output.intermediate]).mean()
-        loss = (1 - weight) * ctc + weight * intermediate
+        intermediate = torch.stack([token_ctc(inner) for inner in output.intermediate]).mean()
+        if output.phones is not None:
+            inner = [phone_ctc(inner) for inner in output.intermediate_phones]
+            intermediate = mixed(intermediate, torch.stack(inner).mean())
+        share = config.intermediate_weight
+        loss = (1 - share) * loss + share * intermediate
     if views == 2:
-        consistency = consistency_losses(output.log_probs, output.output_lengths).sum() / tokens
+        consistency = consistency_losses(output.log_probs, output.output_lengths).sum() / num_tokens
+        if output.phones is not None:
+            of_phones = consistency_losses(output.phones, output.output_lengths).sum() / num_tokens
+            consistency = mixed(consistency, of_phones)
         loss = loss + config.consistency_weight * consistency
-    return Objective(loss, ctc, intermediate, consistency)
+    return Objective(loss, ctc, phones, intermediate, consistency)

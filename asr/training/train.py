@@ -5,7 +5,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from asr.errors import AsrError, UsageError
 from asr.evaluate import Evaluation, evaluate, report_names
 from asr.manifest import set_name
 from asr.model import AcousticModel, ModelConfig
+from asr.pronunciation import read_lexicon
 from asr.tokenizer import Tokenizer
 from asr.training.allocator import keep_freed_memory
 from asr.training.averaging import Chosen, State, choose_weights, dev_wer, scored_checkpoints
@@ -85,7 +86,7 @@ def run(config: RunConfig) -> TrainedModel:
             f"{checkpoint.position[1]} batches done"
         )
     elif start is not None:
-        done = take_weights(module.bundle.model, data.tokenizer, start)
+        done = take_weights(module.bundle.model, data.tokenizer, start, module.bundle.phones)
         _say(f"starting from {config.init_from}: {done}")
     trainer = lightning_trainer(config, run_dir, checkpoint.step if checkpoint else 0)
     _fit(trainer, module, data, checkpoint)
@@ -180,6 +181,9 @@ def _build(
 ) -> tuple[AsrLitModule, SpeechDataModule]:
     """The modules of a run; the vocabulary comes from the training texts, or from `start`."""
 
+    wanted = config.loss.lexicon if config.loss.phone_weight else None
+    lexicon = None if wanted is None else read_lexicon(wanted)
+
     def read(tokenizer: Tokenizer | None = None) -> SpeechDataModule:
         return SpeechDataModule(
             Manifests(manifests["train"], manifests["dev"]),
@@ -189,18 +193,24 @@ def _build(
             tokenizer,
             tokenizer_config=config.tokenizer,
             augment=config.augment,
+            lexicon=lexicon,
         )
 
     data = read()
     if start is not None and keeps_vocabulary(start, data):
         data = read(start.tokenizer)
-    model_config = ModelConfig(data.tokenizer.vocab_size, config.features, config.encoder)
+    model_config = ModelConfig(
+        data.tokenizer.vocab_size, config.features, config.encoder,
+        num_phones=len(lexicon.phones) if lexicon else 0,
+    )  # fmt: skip
     origin = f"; started from model {start.model_id}" if start is not None else ""
     bundle = Bundle(
         AcousticModel(model_config),
         data.tokenizer,
         config.data.normalizer,
         Training(data=", ".join(map(set_name, config.data.train)) + origin),
+        phones=lexicon.phones if lexicon else (),
+        lexicon=Path(wanted) if wanted else None,
     )
     module = AsrLitModule(
         bundle, data.dev_examples, config.augment, config.optimizer, config.scheduler, config.loss,
@@ -269,7 +279,7 @@ def _finish(
         created=datetime.now(UTC).strftime("%Y-%m-%d"),
     )
     module.bundle.model.eval()
-    bundle = Bundle(module.bundle.model, data.tokenizer, config.data.normalizer, training)
+    bundle = replace(module.bundle, training=training)
     bundle_path = save_bundle(bundle, run_dir / BUNDLE_FOLDER)
     recognizer = load_model(bundle_path, device=str(trainer.strategy.root_device))
     tests = manifests["test"]

@@ -7,11 +7,12 @@ import torch
 from asr.bundle import Bundle
 from asr.errors import UsageError
 from asr.model import AcousticModel
+from asr.pronunciation import Phones
 from asr.tokenizer import Tokenizer
 from asr.training.config import RunConfig
 from asr.training.datamodule import SpeechDataModule
 
-_HEAD = "head."
+_HEAD, _PHONE_HEAD = "head.", "phone_head."
 
 
 def check_same_network(config: RunConfig, start: Bundle) -> None:
@@ -39,8 +40,11 @@ def check_same_network(config: RunConfig, start: Bundle) -> None:
         )
 
 
-def take_weights(model: AcousticModel, tokenizer: Tokenizer, start: Bundle) -> str:
-    """Copy the bundle's weights into `model`; of the head, the rows of tokens that both have.
+def take_weights(
+    model: AcousticModel, tokenizer: Tokenizer, start: Bundle, phones: Phones = ()
+) -> str:
+    """Copy the bundle's weights into `model`; of the head, the rows of tokens that both have, and
+    the head for phones where both have the same.
 
     Returns:
         What was done, for the screen.
@@ -51,7 +55,10 @@ def take_weights(model: AcousticModel, tokenizer: Tokenizer, start: Bundle) -> s
     source = start.model.state_dict()
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
-            if name.startswith(_HEAD):
+            if name.startswith(_PHONE_HEAD):
+                if phones == start.phones:
+                    tensor.copy_(source[name])
+            elif name.startswith(_HEAD):
                 tensor[rows] = source[name][old_rows]
             else:
                 tensor.copy_(source[name])

@@ -86,7 +86,7 @@ def real(model: str, manifest: Path, count: int) -> tuple[list[str], list[Matrix
     for utterance in read_manifest(manifest)[:count]:
         waveform = torch.from_numpy(load_utterance(utterance, recognizer.sample_rate))
         output = recognizer.forward(waveform[None], torch.tensor([len(waveform)]))
-        utterances.append(trim(output)[0])
+        utterances.append(trim(output)[0].tokens)
         texts.append(normalize(utterance.text, recognizer.bundle.normalizer))
     return texts, utterances, list(recognizer.bundle.tokenizer.tokens)
 

@@ -1,0 +1,114 @@
+"""Pronunciations: words as sequences of phones, for networks that also write phones and for decoding
+with them. A lexicon is text in Kaldi's form, a word and its phones a line; a word may have several.
+"""
+
+import gzip
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from asr.errors import AsrError
+from asr.tokenizer import BLANK, SPACE
+
+Phones = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """The phones that a network writes, and how words are said.
+
+    Attributes:
+        phones: the vocabulary: blank, the boundary of words, then the phones; a phone's id is its place.
+        words: the pronunciations of each word, the usual one first; none empty, none twice.
+    """
+
+    phones: Phones
+    words: Mapping[str, tuple[Phones, ...]]
+
+    def __post_init__(self) -> None:
+        if self.phones[:2] != (BLANK, SPACE) or len(set(self.phones)) != len(self.phones):
+            raise AsrError("phones begin with the blank and a space, and none is there twice")
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {phone: phone_id for phone_id, phone in enumerate(self.phones)}
+
+    def spellings(self, word: str) -> list[list[int]]:
+        """Phone ids of each pronunciation of a word; empty where the lexicon lacks it."""
+        return [[self._ids[phone] for phone in phones] for phones in self.words.get(word, ())]
+
+    def encode(self, text: str) -> list[int]:
+        """Phone ids of the usual pronunciations of words, boundaries between them.
+
+        Empty where the lexicon lacks a word (see `lacking`).
+        """
+        phone_ids: list[int] = []
+        for word in text.split():
+            spellings = self.spellings(word)
+            if not spellings:
+                return []
+            phone_ids += [self._ids[SPACE], *spellings[0]]
+        return phone_ids[1:]
+
+    def lacking(self, texts: Iterable[str]) -> list[str]:
+        """Words of `texts` that the lexicon lacks, in order, each once."""
+        words = dict.fromkeys(word for text in texts for word in text.split())
+        return [word for word in words if word not in self.words]
+
+
+def read_lexicon(path: Path | str, phones: Phones | None = None) -> Lexicon:
+    """Read a lexicon; a name that ends in .gz is compressed.
+
+    Args:
+        phones: the vocabulary; None: the phones that occur, in order.
+
+    Raises:
+        AsrError: unreadable, a word without phones, a phone that is not in the vocabulary.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text, or damaged"
+        raise AsrError(f"cannot read the lexicon {path}: {reason}") from None
+    words: dict[str, list[Phones]] = {}
+    known = None if phones is None else set(phones[2:])
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        word, *said = line.split()
+        if not said:
+            raise AsrError(f"{path}, line {number}: {word!r} has no phones after it")
+        if known is not None and not known.issuperset(said):
+            raise AsrError(
+                f"{path}, line {number}: the model has no phone {sorted(set(said) - known)[0]!r}"
+            )
+        pronunciations = words.setdefault(word, [])
+        if tuple(said) not in pronunciations:
+            pronunciations.append(tuple(said))
+    if not words:
+        raise AsrError(f"{path} has no words: a line is a word and its phones")
+    pronunciations_of = {word: tuple(said) for word, said in words.items()}
+    return Lexicon(phones or vocabulary(pronunciations_of), pronunciations_of)
+
+
+def vocabulary(words: Mapping[str, tuple[Phones, ...]]) -> Phones:
+    """The blank, the boundary of words, and the phones that occur, in order."""
+    return (
+        BLANK,
+        SPACE,
+        *sorted({phone for said in words.values() for one in said for phone in one}),
+    )
+
+
+def write_lexicon(lexicon: Lexicon, path: Path) -> None:
+    """Write a lexicon, words in order; compressed, the same bytes from the same words, for .gz."""
+    lines = [
+        f"{word} {' '.join(phones)}\n"
+        for word in sorted(lexicon.words)
+        for phones in lexicon.words[word]
+    ]
+    content = "".join(lines).encode()
+    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
