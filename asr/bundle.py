@@ -1,5 +1,5 @@
 """A trained model as a folder: config.json, tokens.json, model.safetensors, README.md (model card),
-lm.ngram where a language model was added (`asr tune --write`), and lexicon.txt.gz where the model
+lm.ngram where a language model was added (`asr tune --write`), and lexicon.txt.xz where the model
 writes phones too.
 
 A bundle carries constructor arguments, never class paths and never pickles: loading a stranger's
@@ -35,7 +35,7 @@ CONFIG_FILE, TOKENS_FILE, WEIGHTS_FILE, CARD_FILE, LM_FILE, LEXICON_FILE = (
     "model.safetensors",
     "README.md",
     "lm.ngram",
-    "lexicon.txt.gz",
+    "lexicon.txt.xz",
 )
 DEFAULT_MODEL = "default"
 SHIPPED = Path(__file__).parent / "pretrained"  # the bundle that comes with asr

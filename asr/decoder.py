@@ -167,7 +167,7 @@ def make_decoder(bundle: Bundle, options: DecoderOptions | None = None) -> Decod
         hot = read_hotwords(options.hotwords, bundle)
         if language_model and options.unknown_penalty is None:
             _check_known(hot, language_model.ngram, lexicon, bundle, options.hotwords)
-    name = _name(beam_options, language_model, len(hot))
+    name = _name(beam_options, language_model, len(hot), over_phones=lexicon is not None)
     if lexicon is not None and language_model is not None:
         word_ids = language_model.ngram.word_ids
         hot = tuple(said for one in hot for said in _said(one, lexicon, word_ids, bundle))
@@ -336,8 +336,14 @@ def _beam_options(bundle: Bundle, options: DecoderOptions, *, has_lm: bool) -> "
     return chosen
 
 
-def _name(options: "BeamOptions", language_model: "LanguageModel | None", num_hot: int) -> str:
-    name = f"beam {options.beam_size}"
+def _name(
+    options: "BeamOptions",
+    language_model: "LanguageModel | None",
+    num_hot: int,
+    *,
+    over_phones: bool,
+) -> str:
+    name = f"beam {options.beam_size}{' over phones' if over_phones else ''}"
     if language_model:
         name += (
             f" + {language_model.ngram.order}-gram "

@@ -3,15 +3,22 @@ with them. A lexicon is text in Kaldi's form, a word and its phones a line; a wo
 """
 
 import gzip
-from collections.abc import Iterable, Mapping
+import lzma
+import zlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
+from typing import BinaryIO
 
 from asr.errors import AsrError
 from asr.tokenizer import BLANK, SPACE
 
 Phones = tuple[str, ...]
+_OPENERS: Mapping[str, Callable[..., BinaryIO]] = MappingProxyType(
+    {".gz": gzip.open, ".xz": lzma.open}  # type: ignore[dict-item]
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class Lexicon:
 
 
 def read_lexicon(path: Path | str, phones: Phones | None = None) -> Lexicon:
-    """Read a lexicon; a name that ends in .gz is compressed.
+    """Read a lexicon; a name that ends in .gz or .xz is compressed.
 
     Args:
         phones: the vocabulary; None: the phones that occur, in order.
@@ -68,9 +75,9 @@ def read_lexicon(path: Path | str, phones: Phones | None = None) -> Lexicon:
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
-        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+        with _OPENERS.get(path.suffix, open)(path, "rb") as file:
+            text = file.read().decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text, or damaged"
         raise AsrError(f"cannot read the lexicon {path}: {reason}") from None
     words: dict[str, list[Phones]] = {}
@@ -104,11 +111,15 @@ def vocabulary(words: Mapping[str, tuple[Phones, ...]]) -> Phones:
 
 
 def write_lexicon(lexicon: Lexicon, path: Path) -> None:
-    """Write a lexicon, words in order; compressed, the same bytes from the same words, for .gz."""
+    """Write a lexicon, words in order, as read_lexicon reads it; the same bytes from the same words."""
     lines = [
         f"{word} {' '.join(phones)}\n"
         for word in sorted(lexicon.words)
         for phones in lexicon.words[word]
     ]
     content = "".join(lines).encode()
-    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+    if path.suffix == ".gz":
+        content = gzip.compress(content, mtime=0)
+    elif path.suffix == ".xz":
+        content = lzma.compress(content, preset=9)
+    path.write_bytes(content)

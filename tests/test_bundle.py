@@ -42,7 +42,7 @@ def test_phones_and_how_words_are_said_come_along(phone_bundle: Bundle, tmp_path
     saved = save_bundle(phone_bundle, tmp_path / "with-phones")
     loaded = load_bundle(saved)
     assert loaded.phones == phone_bundle.phones
-    assert loaded.lexicon == saved / "lexicon.txt.gz"
+    assert loaded.lexicon == saved / "lexicon.txt.xz"
     assert read_lexicon(loaded.lexicon, loaded.phones) == said
     assert "phones" in model_card(loaded)
     waveform, length = torch.randn(1, 16_000), torch.tensor([16_000])
@@ -51,11 +51,11 @@ def test_phones_and_how_words_are_said_come_along(phone_bundle: Bundle, tmp_path
     )
     again = save_bundle(loaded, saved)  # onto itself
     assert load_bundle(again).model_id == loaded.model_id
-    (saved / "lexicon.txt.gz").write_bytes(b"a AX\n")
-    with pytest.raises(BundleError, match=r"lexicon\.txt\.gz is damaged"):
+    (saved / "lexicon.txt.xz").write_bytes(b"a AX\n")
+    with pytest.raises(BundleError, match=r"lexicon\.txt\.xz is damaged"):
         load_bundle(saved)
-    (saved / "lexicon.txt.gz").unlink()
-    with pytest.raises(BundleError, match=r"lexicon\.txt\.gz is missing"):
+    (saved / "lexicon.txt.xz").unlink()
+    with pytest.raises(BundleError, match=r"lexicon\.txt\.xz is missing"):
         load_bundle(saved)
 
 

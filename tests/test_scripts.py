@@ -75,6 +75,7 @@ if [[ $3 == train ]]; then
   mkdir -p "$run_dir/report"
 fi
 if [[ "$3 $4" == 'lm train' ]]; then touch "${@: -1}/lm.ngram"; fi
+if [[ $3 == lexicon ]]; then touch "${@: -1}"; fi
 """
 
 
@@ -103,9 +104,14 @@ def test_a_release_goes_on_where_it_was_broken_off(checkout: Path, tmp_path: Pat
 
     status, asked = release(BREAKS_OFF="runs/release/released")
     assert status != 0
-    assert [call.split()[2] for call in asked] == ["prepare"] * 3 + ["train"] * 2
-    assert "recipe=librispeech/mini run_dir=runs/release/mini" in asked[3]
-    assert all("resume=false" in call and call.endswith("seed=2") for call in asked[3:])
+    commands = ["prepare"] * 3 + ["lm", "lexicon"] + ["train"] * 3
+    assert [call.split()[2] for call in asked] == commands
+    assert "lexicon runs/release/lm/lm.ngram data/released/train-clean-5.jsonl" in asked[4]
+    assert "recipe=librispeech/mini run_dir=runs/release/mini" in asked[5]
+    assert "recipe=librispeech/released run_dir=runs/release/characters" in asked[6]
+    assert "init_from=runs/release/mini/bundle" in asked[6]
+    assert "loss.lexicon=runs/release/lm/lexicon.txt" in asked[7]
+    assert all("resume=false" in call and call.endswith("seed=2") for call in asked[5:])
     noise = checkout / "data/released/noise"
     test_clips = sorted(path.name for path in (noise / "test").iterdir())
     assert test_clips == ["b-2-A.opus", "b-2-B.opus"]  # the fifth recording, both clips of it
@@ -116,11 +122,10 @@ def test_a_release_goes_on_where_it_was_broken_off(checkout: Path, tmp_path: Pat
     assert status == 0
     assert [" ".join(call.split()[:4]) for call in asked[:-1]] == [
         "-m asr train recipe=librispeech/released",
-        "-m asr lm train",
         "-m asr export runs/release/released/bundle",
         "-m asr tune data/released/dev-clean.jsonl",
     ]
-    assert "resume=true init_from=runs/release/mini/bundle seed=2" in asked[0]
+    assert "resume=true init_from=runs/release/characters/bundle" in asked[0]
     assert asked[-1].startswith("scripts/model_card.py --model asr/pretrained")
     text = checkout / "runs/release/lm/train-clean-100.txt"
     assert text.read_text() == "SOME WORDS\n"

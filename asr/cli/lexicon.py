@@ -23,9 +23,9 @@ def lexicon(
             help="Language models (.ngram, .arpa), texts (also .gz, .xz) and manifests."
         ),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="File to write; .gz compresses.")] = Path(
-        "lexicon.txt"
-    ),
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="The file; .gz, .xz compress it.")
+    ] = Path("lexicon.txt"),
     base: Annotated[
         Path | None,
         typer.Option(help="A lexicon of yours, in the same phones: its words are said as it says."),
