@@ -74,13 +74,11 @@ class Decoding:
         lm_weight: weight of the language model's ln P.
         word_bonus: ln, added for each word.
         beam_size: prefixes kept in each frame.
-        token_weight: weight of ln P of the tokens that words found over phones are spelled with.
     """
 
     lm_weight: float
     word_bonus: float
     beam_size: int
-    token_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -251,7 +249,7 @@ def _decoding_text(bundle: Bundle) -> str:
     if bundle.decoding is None:
         return "beam search with the language model in this folder"
     tuned = bundle.decoding
-    over = f" over phones (weight of spelling {tuned.token_weight:g})" if bundle.phones else ""
+    over = " over phones" if bundle.phones else ""
     return (
         f"beam {tuned.beam_size}{over} with the language model in this folder, weight "
         f"{tuned.lm_weight:g}, word bonus {tuned.word_bonus:g}"
@@ -282,9 +280,8 @@ def _decoding(values: dict[str, Any] | None) -> Decoding | None:
     if values is None:
         return None
     return Decoding(
-        float(values["lm_weight"]), float(values["word_bonus"]), int(values["beam_size"]),
-        float(values.get("token_weight", 0.0)),
-    )  # fmt: skip
+        float(values["lm_weight"]), float(values["word_bonus"]), int(values["beam_size"])
+    )
 
 
 def _calibration(values: dict[str, Any] | None) -> Calibration | None:

@@ -4,23 +4,23 @@ import hashlib
 import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from asr.bundle import Bundle
+from asr.bundle import Bundle, Decoding
 from asr.decoding.greedy import greedy_decode
 from asr.decoding.hypothesis import Hypothesis, LogProbs
 from asr.errors import AsrError, UsageError
 from asr.pronunciation import Lexicon, read_lexicon
 from asr.text import normalize
-from asr.tokenizer import BLANK_ID, SPACE
+from asr.tokenizer import SPACE
 
 if TYPE_CHECKING:  # numba, which greedy decoding does without
-    from asr.decoding.beam import BeamDecoder, BeamOptions, Found
+    from asr.decoding.beam import BeamDecoder, BeamOptions
     from asr.decoding.hotwords import Hotword
     from asr.decoding.language import LanguageModel
     from asr.decoding.lexicon import Alphabet
@@ -29,7 +29,6 @@ if TYPE_CHECKING:  # numba, which greedy decoding does without
 DECODERS = ("greedy", "beam")
 DEFAULT_HOTWORD_WEIGHT = 5.0
 LOG = logging.getLogger(__name__)
-_LEAST = -1e9  # ln P of a spelling that no path has: all such are alike
 _MOST_PRONUNCIATIONS = 8  # of a hot word that is a phrase
 
 
@@ -82,62 +81,31 @@ class Decoder:
         name: for reports, such as "greedy" or "beam 64 + 3-gram (weight 1.2, bonus 0.5)".
         settings: changes whenever the decoder could write other words.
         beam: the search; None for greedy decoding.
-        second_pass: where the search is over phones: what its hypotheses are spelled.
+        over_phones: the search reads the network's phones, not its tokens.
     """
 
     name: str = "greedy"
     settings: str = "greedy"
     beam: "BeamDecoder | None" = None
-    second_pass: "SecondPass | None" = None
+    over_phones: bool = False
 
     def decode_batch(self, utterances: Sequence[LogProbs], threads: int = 1) -> list[Hypothesis]:
-        """The best hypothesis of each utterance; `threads` changes the speed and nothing else."""
-        if threads == 1 or len(utterances) < 2 or self.beam is None:
-            return [self.decode(log_probs) for log_probs in utterances]
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(self.decode, utterances))
+        """The best hypothesis of each utterance; `threads` changes the speed and nothing else.
 
-    def decode(self, log_probs: LogProbs) -> Hypothesis:
-        """The best hypothesis of one utterance."""
+        Raises:
+            AsrError: a search over phones, and a network that writes none.
+        """
         if self.beam is None:
-            return greedy_decode(log_probs.tokens)
-        if self.second_pass is None:
-            return self.beam.decode(log_probs.tokens)
-        return self.second_pass.decode(self.beam, log_probs)
+            return [greedy_decode(log_probs.tokens) for log_probs in utterances]
+        return self.beam.decode_batch([self.searched(one) for one in utterances], threads)
 
-
-@dataclass(frozen=True)
-class SecondPass:
-    """Hypotheses found over phones, chosen by phones, language model and spelling together.
-
-        score = score of the search + token_weight * ln P(tokens of the words | audio)
-
-    Attributes:
-        encode: token ids of a text.
-        token_weight: 0: the search's best.
-        count: the hypotheses to choose from.
-    """
-
-    encode: Callable[[str], Sequence[int]]
-    token_weight: float = 0.0
-    count: int = 64
-
-    def decode(self, beam: "BeamDecoder", log_probs: LogProbs) -> Hypothesis:
-        """The best hypothesis of one utterance; AsrError if it has no log-probabilities of phones."""
-        from asr.decoding.alignment import ctc_log_prob
-
+    def searched(self, log_probs: LogProbs) -> NDArray[np.float32]:
+        """What the search reads: tokens or phones."""
+        if not self.over_phones:
+            return log_probs.tokens
         if log_probs.phones is None:
-            raise AsrError("a decoder over phones needs a network that writes phones")
-        if not self.token_weight:
-            return beam.decode(log_probs.phones)
-
-        def of_spelling(found: "Found") -> float:
-            assert found.words is not None
-            token_ids = self.encode(" ".join(word.text for word in found.words))
-            spelled = ctc_log_prob(log_probs.tokens, np.array(token_ids, np.int32), BLANK_ID)
-            return self.token_weight * max(float(spelled), _LEAST)
-
-        return beam.decode_best(log_probs.phones, self.count, of_spelling)
+            raise AsrError("a search over phones needs a network that writes phones")
+        return log_probs.phones
 
 
 GREEDY = Decoder()
@@ -158,9 +126,9 @@ def make_decoder(bundle: Bundle, options: DecoderOptions | None = None) -> Decod
     from asr.decoding.hotwords import build_hotwords
 
     path = options.lm or bundle.language_model
-    beam_options = _beam_options(bundle, options, has_lm=path is not None)
-    over_phones = path is not None and options.unknown_penalty is None
-    lexicon = lexicon_of(bundle) if over_phones else None
+    closed = path is not None and options.unknown_penalty is None
+    lexicon = lexicon_of(bundle) if closed else None
+    beam_options = _beam_options(bundle, options, lexicon, has_lm=path is not None)
     language_model = None if path is None else bind_language_model(bundle, path, lexicon)
     hot: tuple[Hotword, ...] = ()
     if options.hotwords is not None:
@@ -176,19 +144,12 @@ def make_decoder(bundle: Bundle, options: DecoderOptions | None = None) -> Decod
     files = [file for file in (options.lm and _lm_file(options.lm), options.hotwords) if file]
     settings = " ".join([name, repr(beam_options), *map(_fingerprint, files)])
     beam = BeamDecoder(alphabet, beam_options, language_model, hotwords)
-    return Decoder(name, settings, beam, second_pass_of(bundle) if lexicon else None)
+    return Decoder(name, settings, beam, over_phones=lexicon is not None)
 
 
 def lexicon_of(bundle: Bundle) -> Lexicon | None:
     """How words are said in the phones that the bundle's network writes; None where it writes none."""
     return None if bundle.lexicon is None else read_lexicon(bundle.lexicon, bundle.phones)
-
-
-def second_pass_of(bundle: Bundle, token_weight: float | None = None) -> SecondPass:
-    """The choice among hypotheses over phones, with the bundle's weight of spelling or another."""
-    if token_weight is None:
-        token_weight = bundle.decoding.token_weight if bundle.decoding else 0.0
-    return SecondPass(bundle.tokenizer.encode, token_weight)
 
 
 def alphabet_of(bundle: Bundle, lexicon: Lexicon | None = None) -> "Alphabet":
@@ -315,21 +276,28 @@ def _check_known(
         )
 
 
-def _beam_options(bundle: Bundle, options: DecoderOptions, *, has_lm: bool) -> "BeamOptions":
-    from asr.decoding.beam import BeamOptions
+def search_options(decoding: Decoding | None, *, over_phones: bool) -> "BeamOptions":
+    """Options of a search as a bundle has them tuned; None: as they are by default."""
+    from asr.decoding.beam import OVER_PHONES, BeamOptions
 
+    options = OVER_PHONES if over_phones else BeamOptions()
+    if decoding is None:
+        return options
+    return replace(
+        options,
+        beam_size=decoding.beam_size,
+        lm_weight=decoding.lm_weight,
+        word_bonus=decoding.word_bonus,
+    )
+
+
+def _beam_options(
+    bundle: Bundle, options: DecoderOptions, lexicon: Lexicon | None, *, has_lm: bool
+) -> "BeamOptions":
     lacking = [name for name in _NEED_LM if getattr(options, name) is not None]
     if lacking and not has_lm:
         raise UsageError(f"{_named(lacking)} needs a language model: add --lm")
-    chosen = BeamOptions()
-    if bundle.decoding is not None:
-        tuned = bundle.decoding
-        chosen = replace(
-            chosen,
-            beam_size=tuned.beam_size,
-            lm_weight=tuned.lm_weight,
-            word_bonus=tuned.word_bonus,
-        )
+    chosen = search_options(bundle.decoding, over_phones=lexicon is not None)
     for name in ("beam_size", *_NEED_LM):
         if getattr(options, name) is not None:
             chosen = replace(chosen, **{name: getattr(options, name)})

@@ -1,8 +1,8 @@
 """The weights of a language model, found on a development set.
 
-The network runs once; every trial decodes the same log-probabilities. First a grid of language-model
-weights and word bonuses at one beam size, then other beam sizes at the best of them, then, where the
-search is over phones, other weights of how words are spelled.
+The network runs once; every trial decodes the same log-probabilities, over phones where the network
+writes them. First a grid of language-model
+weights and word bonuses at one beam size, then other beam sizes at the best of them.
 """
 
 import math
@@ -26,7 +26,7 @@ from asr.decoder import (
     alphabet_of,
     bind_language_model,
     lexicon_of,
-    second_pass_of,
+    search_options,
 )
 from asr.decoding.beam import BeamDecoder, BeamOptions
 from asr.decoding.hypothesis import LogProbs
@@ -52,41 +52,27 @@ class Grid:
         word_bonuses: bonuses a word (ln).
         beam_size: prefixes kept while weight and bonus are searched.
         more_beam_sizes: tried afterwards with the best weight and bonus.
-        token_weights: of the spelling of words found over phones; a network without phones has none.
-            The grid is decoded with the first, the others are tried at the end.
     """
 
     lm_weights: tuple[float, ...] = (0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2)
     word_bonuses: tuple[float, ...] = (0.0, 1.0, 2.0, 3.0, 4.0)
     beam_size: int = 32
     more_beam_sizes: tuple[int, ...] = (16, 64, 128)
-    token_weights: tuple[float, ...] = (0.3, 0.0, 0.6, 1.0)
 
     def __post_init__(self) -> None:
-        if not self.lm_weights or not self.word_bonuses or not self.token_weights:
+        if not self.lm_weights or not self.word_bonuses:
             raise UsageError("the grid needs at least one weight and one word bonus")
-        if not all(0 <= weight < math.inf for weight in self.token_weights):
-            raise UsageError("the weight of spelling must be 0 or more")
         for lm_weight in self.lm_weights:
             for word_bonus in self.word_bonuses:
-                self.options(Decoding(lm_weight, word_bonus, self.beam_size))
+                BeamOptions(lm_weight=lm_weight, word_bonus=word_bonus, beam_size=self.beam_size)
         for beam_size in self.more_beam_sizes:
             BeamOptions(beam_size=beam_size)
 
-    @staticmethod
-    def options(decoding: Decoding) -> BeamOptions:
-        """Options of the search; UsageError if they cannot be."""
-        return BeamOptions(
-            beam_size=decoding.beam_size,
-            lm_weight=decoding.lm_weight,
-            word_bonus=decoding.word_bonus,
-        )
-
-    def num_trials(self, over_phones: bool = False) -> int:
+    @property
+    def num_trials(self) -> int:
         """Number of times that the set is decoded with the language model."""
         beams = set(self.more_beam_sizes) - {self.beam_size}
-        spellings = len(set(self.token_weights)) - 1 if over_phones else 0
-        return len(set(self.lm_weights)) * len(set(self.word_bonuses)) + len(beams) + spellings
+        return len(set(self.lm_weights)) * len(set(self.word_bonuses)) + len(beams)
 
 
 @dataclass(frozen=True)
@@ -114,7 +100,6 @@ class Tuning:
         greedy_wer: word error rate without a language model, a fraction.
         surface: trials of weight and bonus, in the order of the grid.
         beams: trials of beam sizes at the best of them, smallest first.
-        spellings: trials of weights of spelling at the best of those; empty without phones.
         greedy_confidence, beam_confidence: of greedy decoding and of the best trial; None where
             nothing was recognised.
         failures: a line for each utterance whose audio could not be read; left out of every trial.
@@ -126,7 +111,6 @@ class Tuning:
     grid: Grid
     surface: tuple[Trial, ...]
     beams: tuple[Trial, ...]
-    spellings: tuple[Trial, ...]
     greedy_confidence: CalibrationTrial | None
     beam_confidence: CalibrationTrial | None
     failures: tuple[str, ...]
@@ -134,7 +118,7 @@ class Tuning:
     @property
     def best(self) -> Trial:
         """The lowest word error rate; among equals the smallest beam, then the first of the grid."""
-        return _best((*self.beams, *self.spellings))
+        return _best(self.beams)
 
     @property
     def edges(self) -> tuple[str, ...]:
@@ -147,8 +131,6 @@ class Tuning:
         ):
             if len(set(tried)) > 1 and value in (min(tried), max(tried)):
                 found.append(name)
-        if self.spellings and best.token_weight == max(self.grid.token_weights):
-            found.append("token-weights")  # 0, the other end, is no edge
         return tuple(found)
 
 
@@ -193,28 +175,25 @@ def tune(
         raise UsageError("the model has no language model of its own: name one with --lm")
     lexicon = lexicon_of(bundle)
     language_model = bind_language_model(bundle, path, lexicon)
-    alphabet = alphabet_of(bundle, lexicon)
-    num_trials = grid.num_trials(lexicon is not None)
     prepared = _run_network(read_manifest(manifest), recognizer)
     done = 0
 
     def make(decoding: Decoding) -> Decoder:
-        beam = BeamDecoder(alphabet, Grid.options(decoding), language_model)
-        second_pass = second_pass_of(bundle, decoding.token_weight) if lexicon else None
-        return Decoder(beam=beam, second_pass=second_pass)
+        over_phones = lexicon is not None
+        options = search_options(decoding, over_phones=over_phones)
+        beam = BeamDecoder(alphabet_of(bundle, lexicon), options, language_model)
+        return Decoder(beam=beam, over_phones=over_phones)
 
     def run(decoding: Decoding) -> Trial:
         nonlocal done
         trial = Trial(decoding, _decode(prepared, recognizer, make(decoding)).score.wer)
         done += 1
         if progress:
-            progress(done, num_trials)
+            progress(done, grid.num_trials)
         return trial
 
-    token_weight, *more_token_weights = dict.fromkeys(grid.token_weights) if lexicon else (0.0,)
-
     surface = tuple(
-        run(Decoding(lm_weight, word_bonus, grid.beam_size, token_weight))
+        run(Decoding(lm_weight, word_bonus, grid.beam_size))
         for word_bonus in sorted(set(grid.word_bonuses))
         for lm_weight in sorted(set(grid.lm_weights))
     )
@@ -224,15 +203,11 @@ def tune(
         for beam_size in sorted(set(grid.more_beam_sizes) - {grid.beam_size})
     ]
     beams = sorted([best, *beams], key=lambda trial: trial.decoding.beam_size)
-    spellings = [
-        run(replace(_best(beams).decoding, token_weight=weight)) for weight in more_token_weights
-    ]
     greedy = _decode(prepared, recognizer, GREEDY)
-    decoder = make(_best((*beams, *spellings)).decoding)
+    decoder = make(_best(beams).decoding)
     return Tuning(
         Path(manifest), len(prepared.references), greedy.score.wer, grid, surface, tuple(beams),
-        tuple(spellings), _calibrate(greedy),
-        _calibrate(_decode(prepared, recognizer, decoder)), prepared.failures,
+        _calibrate(greedy), _calibrate(_decode(prepared, recognizer, decoder)), prepared.failures,
     )  # fmt: skip
 
 

@@ -23,13 +23,9 @@ def tuning_table(tuning: Tuning) -> str:
     lines += [
         f"beam {trial.decoding.beam_size:>4}: {100 * trial.wer:.2f}" for trial in tuning.beams
     ]
-    lines += [
-        f"weight of spelling {trial.decoding.token_weight:g}: {100 * trial.wer:.2f}"
-        for trial in tuning.spellings
-    ]
     lines.append(
         f"best: --lm-weight {best.decoding.lm_weight:g} --word-bonus {best.decoding.word_bonus:g} "
-        f"--beam-size {best.decoding.beam_size}{_spelling(tuning)}: WER {100 * best.wer:.2f} % "
+        f"--beam-size {best.decoding.beam_size}: WER {100 * best.wer:.2f} % "
         f"(greedy {100 * tuning.greedy_wer:.2f} %)"
     )
     for decoder, trial in (("greedy", tuning.greedy_confidence), ("beam", tuning.beam_confidence)):
@@ -38,11 +34,6 @@ def tuning_table(tuning: Tuning) -> str:
     for name in tuning.edges:
         lines.append(f"the best is at the edge of what was tried: widen --{name}")
     return "\n".join(lines)
-
-
-def _spelling(tuning: Tuning) -> str:
-    weight = tuning.best.decoding.token_weight
-    return f", weight of spelling {weight:g}" if tuning.spellings else ""
 
 
 def _confidence_line(decoder: str, trial: CalibrationTrial) -> str:

@@ -14,14 +14,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
 from rapidfuzz.distance import Levenshtein
 
 from asr.bundle import SHIPPED
+from asr.ctc import ctc_losses
 from asr.decoder import bind_language_model, lexicon_of
 from asr.decoder_noise import without_decoder_noise
-from asr.decoding.alignment import ctc_log_prob
 from asr.decoding.greedy import greedy_decode
 from asr.decoding.hypothesis import Hypothesis, LogProbs
 from asr.decoding.ngram import NgramModel
@@ -29,7 +28,6 @@ from asr.evaluate import for_each_waveform
 from asr.manifest import Utterance, read_manifest
 from asr.scoring import CorpusScore, score
 from asr.text import get_normalizer
-from asr.tokenizer import BLANK_ID
 from asr.transcribe import Recognizer, load_model
 
 HEARD_EDGES = (1, 10, 100)  # times that training heard a word
@@ -101,9 +99,8 @@ def decode(
     def all_of(own: LogProbs) -> dict[str, None]:
         decoder, beam = recognizer.decoder, recognizer.decoder.beam
         assert beam is not None
-        searched = own.tokens if own.phones is None else own.phones
-        others = beam.decode_n_best(searched, beam.options.beam_size)
-        return dict.fromkeys(map(text, (decoder.decode(own), *others)))
+        found = beam.decode_n_best(decoder.searched(own), beam.options.beam_size)
+        return dict.fromkeys(map(text, found))
 
     greedy = Recognizer(recognizer.bundle)
     found = []
@@ -225,21 +222,19 @@ def print_culprits(
     ngram: NgramModel,
 ) -> None:
     """Wrong transcripts by what ranked them before the truth."""
-    bundle, beam = recognizer.bundle, recognizer.decoder.beam
-    assert beam is not None
-    options, lexicon = beam.options, lexicon_of(bundle)
-    second_pass = recognizer.decoder.second_pass
-    token_weight = second_pass.token_weight if second_pass else 1.0
-    words = ngram.word_ids.keys() & lexicon.words.keys() if lexicon else ngram.word_ids.keys()
-
-    def ctc(log_probs: NDArray[np.float32], ids: Sequence[int]) -> float:
-        return float(ctc_log_prob(log_probs, np.array(ids, np.int32), BLANK_ID))
+    decoder = recognizer.decoder
+    assert decoder.beam is not None
+    options, lexicon = decoder.beam.options, lexicon_of(recognizer.bundle)
+    known = ngram.word_ids.keys() & lexicon.words.keys() if lexicon else ngram.word_ids.keys()
+    encode = lexicon.encode if lexicon else recognizer.bundle.tokenizer.encode
 
     def acoustic(one: Decoded, text: str) -> float:
-        spelled = token_weight * ctc(one.log_probs.tokens, bundle.tokenizer.encode(text))
-        if lexicon is None or one.log_probs.phones is None:
-            return spelled
-        return spelled + ctc(one.log_probs.phones, lexicon.encode(text))
+        ids, log_probs = encode(text), decoder.searched(one.log_probs)
+        loss = ctc_losses(
+            torch.from_numpy(log_probs)[None], torch.tensor([len(log_probs)]),
+            torch.tensor([ids]), torch.tensor([len(ids)]),
+        )  # fmt: skip
+        return -float(loss)
 
     def linguistic(text: str) -> float:
         return options.lm_weight * ngram.score(text) + options.word_bonus * len(text.split())
@@ -249,7 +244,7 @@ def print_culprits(
         truth, heard = references[one.utterance.utterance_id], one.n_best[0]
         if truth == heard:
             found["none: it is right"] += 1
-        elif any(word not in words for word in truth.split()):
+        elif any(word not in known for word in truth.split()):
             found["vocabulary: the truth has a word that the language model lacks"] += 1
         else:
             network = acoustic(one, truth) - acoustic(one, heard)

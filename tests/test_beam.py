@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from asr.decoding.alignment import AlignmentError, align_tokens, ctc_log_prob
+from asr.decoding.alignment import AlignmentError, align_tokens
 from asr.decoding.arpa import read_arpa
 from asr.decoding.beam import BeamDecoder, BeamOptions
 from asr.decoding.hotwords import Hotword, build_hotwords
@@ -377,30 +377,40 @@ def test_words_said_alike_are_told_apart_by_the_language_model(
             assert text_of(hypothesis.token_ids[first:last]) in SAID[text]
 
 
-def test_the_best_of_several_by_something_more(ngram: NgramModel) -> None:
+@pytest.mark.parametrize("seed", range(4))
+def test_hot_words_over_phones_are_words_and_not_what_sounds_like_them(
+    ngram: NgramModel, seed: int
+) -> None:
+    """ "b" is hot and "a" is not, though both are said alike; so is "ab a" and not "bab a"."""
+    log_probs = random_log_probs(10 + seed, 6)
     model = phone_language_model(ngram, lambda word: [encode(one) for one in SAID[word]], 4)
-    decoder = BeamDecoder(ALPHABET, BeamOptions(), model)
-    log_probs = spelled("a a", 8)
-    plain = decoder.decode(log_probs)
-    chosen = decoder.decode_best(
-        log_probs, 64, lambda found: 50.0 * sum(word.text == "b" for word in found.words or ())
-    )
-    assert [word.text for word in chosen.words or ()] == ["b", "b"]
-    assert [word.text for word in plain.words or ()] != ["b", "b"]
-    empty = decoder.decode(log_probs[:0])
-    assert empty.words == ()
-    assert empty.token_ids == ()
+    ids = ngram.word_ids
+    hot = [Hotword(tuple(encode("a")), 1.5, (ids["b"],))]
+    hot += [Hotword(tuple(encode(said)), 2.0, (ids["ab"], ids["a"])) for said in ("ab a", "b a")]
+
+    def earns(words: tuple[str, ...]) -> float:
+        phrases = sum(pair == ("ab", "a") for pair in itertools.pairwise(words))
+        return ngram.score(" ".join(words)) + 1.5 * words.count("b") + 2.0 * phrases
+
+    best: dict[str, float] = {}
+    for prefix, log_prob in brute_force(log_probs).items():
+        for words in said_words(prefix):
+            score = log_prob + earns(words)
+            best[" ".join(words)] = max(score, best.get(" ".join(words), -math.inf))
+    expected = sorted(best.items(), key=lambda item: -item[1])[:12]
+    options = BeamOptions(**EVERYTHING, lm_weight=1.0, word_bonus=0.0)
+    decoder = BeamDecoder(ALPHABET, options, model, build_hotwords(hot, ALPHABET))
+    found = decoder.decode_n_best(log_probs, 12)
+    assert [" ".join(w.text for w in h.words or ()) for h in found] == [t for t, _ in expected]
+    assert [h.score for h in found] == pytest.approx([score for _, score in expected], abs=1e-4)
+
+
+def test_phones_of_nothing_and_of_unknown_words(ngram: NgramModel) -> None:
+    model = phone_language_model(ngram, lambda word: [encode(one) for one in SAID[word]], 4)
+    empty = BeamDecoder(ALPHABET, BeamOptions(), model).decode(random_log_probs(0, 5)[:0])
+    assert (empty.words, empty.token_ids) == ((), ())
     with pytest.raises(UsageError, match="no spelling"):
         BeamDecoder(ALPHABET, BeamOptions(unknown_penalty=1.0), model)
-
-
-def test_the_sum_over_all_paths() -> None:
-    log_probs = random_log_probs(3, 6)
-    sums = brute_force(log_probs)
-    for token_ids in ((), (1,), (2, 2), (2, 3, 2), (1, 2, 2, 3), (3, 2, 1, 2, 3, 1)):
-        found = ctc_log_prob(log_probs, np.array(token_ids, np.int32), 0)
-        assert found == pytest.approx(sums.get(token_ids, -math.inf), abs=1e-5)
-    assert ctc_log_prob(log_probs, np.array([2, 2, 2, 2], np.int32), 0) == -math.inf
 
 
 def test_alignment_is_the_best_path() -> None:

@@ -107,7 +107,7 @@ def said(spoken: str, phones: Sequence[str]) -> np.ndarray:
 def test_a_language_model_over_phones(
     phone_bundle: Bundle, lm: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """ "a" and "o" are said alike: the language model, the spelling or a hot word tells them apart."""
+    """ "a" and "o" are said alike: the language model or a hot word tells them apart."""
     phones, tokenizer = phone_bundle.phones, phone_bundle.tokenizer
     spelled = said("o fox", tokenizer.tokens)
     log_probs = LogProbs(spelled, said("a fox", phones))
@@ -123,11 +123,9 @@ def test_a_language_model_over_phones(
     assert text(phone_bundle, DecoderOptions()) == "o fox"  # greedily, as it is spelled
     assert text(phone_bundle, DecoderOptions(lm=lm)) == "a fox"
     assert text(phone_bundle, DecoderOptions(lm=lm, hotwords=tmp_path / "hot.txt")) == "o fox"
-    weighed = replace(phone_bundle, decoding=Decoding(1.0, 0.5, 16, token_weight=1.0))
-    assert text(weighed, DecoderOptions(lm=lm)) == "o fox"
     # words that the language model lacks have no known spelling in phones: tokens write them
     opened = make_decoder(phone_bundle, DecoderOptions(lm=lm, unknown_penalty=2.0))
-    assert opened.second_pass is None
+    assert not opened.over_phones
     assert not caplog.records
     (tmp_path / "few.txt").write_text("a a\nfox f o x\n")
     few = replace(phone_bundle, lexicon=tmp_path / "few.txt")
@@ -136,7 +134,10 @@ def test_a_language_model_over_phones(
     with pytest.raises(UsageError, match=r"lacks 1 of the hot words \(o\)"):
         make_decoder(few, DecoderOptions(lm=lm, hotwords=tmp_path / "hot.txt"))
     with pytest.raises(AsrError, match="needs a network that writes phones"):
-        make_decoder(phone_bundle, DecoderOptions(lm=lm)).decode(LogProbs(spelled))
+        make_decoder(phone_bundle, DecoderOptions(lm=lm)).decode_batch([LogProbs(spelled)])
+    assert make_decoder(phone_bundle, DecoderOptions(lm=lm)).name.startswith(
+        "beam 64 over phones +"
+    )
 
 
 def test_the_choice_of_decoder(tiny_bundle: Bundle, lm: Path, with_lm: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_model_that_writes_phones_too_and_is_decoded_over_them(
     corpus_of_words = number_words(text.split() for text in texts)
     train_language_model(corpus_of_words, LmOptions(2)).save(tmp_path / "lm.ngram")
     recognizer = load_model(run_dir / "bundle", device="cpu", lm=tmp_path / "lm.ngram")
-    assert recognizer.decoder.second_pass is not None
+    assert recognizer.decoder.over_phones
     score = evaluate(corpus / "dev.jsonl", recognizer, tmp_path / "report").score
     greedy = load_model(run_dir / "bundle", device="cpu").bundle.training.dev_wer
     assert greedy is not None

@@ -10,6 +10,7 @@ from language_bundle import write_language_model, write_noise_manifest
 from asr.bundle import Bundle, Decoding, load_bundle, save_bundle
 from asr.cli import main
 from asr.confidence import JudgedWord, confidence_quality, fit_calibration
+from asr.decoding.beam import OVER_PHONES
 from asr.errors import UsageError
 from asr.evaluate import evaluate
 from asr.transcribe import Recognizer, load_model
@@ -51,27 +52,18 @@ def test_a_trial_is_what_evaluate_finds(
     assert [trial.decoding.beam_size for trial in tuning.beams] == [2, 4, 8]
 
 
-def test_phones_are_tuned_with_the_weight_of_spelling(
+def test_phones_are_tuned_as_they_are_evaluated(
     phone_bundle: Bundle, manifest: Path, lm: Path, tmp_path: Path
 ) -> None:
-    grid = replace(GRID, more_beam_sizes=(8,), token_weights=(0.5, 0.0, 2.0))
-    tuning = tune(manifest, Recognizer(phone_bundle), lm, grid)
-    assert {one.decoding.token_weight for one in tuning.surface} == {0.5}
-    assert [one.decoding.token_weight for one in tuning.spellings] == [0.0, 2.0]
-    assert grid.num_trials(over_phones=True) == len(tuning.surface) + 1 + 2
+    tuning = tune(manifest, Recognizer(phone_bundle), lm, GRID)
     path = save_bundle(phone_bundle, tmp_path / "model")
-    for one in (tuning.surface[0], *tuning.spellings):
-        write_tuning(path, replace(tuning, beams=(one,), spellings=()), lm)
-        recognizer = load_model(path, device="cpu")
-        assert recognizer.decoder.second_pass is not None
-        assert recognizer.decoder.second_pass.token_weight == one.decoding.token_weight
-        assert evaluate(manifest, recognizer, tmp_path / "report").score.wer == one.wer
-    assert "weight of spelling 2: " in tuning_table(tuning)
-    assert ", weight of spelling " in tuning_table(tuning).split("best: ")[1]
-    edge = replace(tuning.spellings[1], wer=-1.0)
-    assert replace(tuning, spellings=(edge,)).edges[-1] == "token-weights"
-    with pytest.raises(UsageError, match="weight of spelling"):
-        Grid(token_weights=(-1.0,))
+    write_tuning(path, tuning, lm)
+    recognizer = load_model(path, device="cpu")
+    assert recognizer.decoder.over_phones
+    assert recognizer.decoder.beam is not None
+    assert recognizer.decoder.beam.options.token_min_logp == OVER_PHONES.token_min_logp
+    found = evaluate(manifest, recognizer, tmp_path / "report").score
+    assert found.wer == tuning.best.wer
 
 
 def trial(lm_weight: float, word_bonus: float, beam_size: int, wer: float) -> Trial:
@@ -96,7 +88,7 @@ def test_the_table_and_the_edge() -> None:
         )
     )
     beams = (trial(1.0, 2.0, 2, 0.2), trial(1.0, 2.0, 4, 0.2), trial(1.0, 2.0, 8, 0.21))
-    tuning = Tuning(Path("dev.jsonl"), 7, 0.5, GRID, surface, beams, (), calibrated(), None, ())
+    tuning = Tuning(Path("dev.jsonl"), 7, 0.5, GRID, surface, beams, calibrated(), None, ())
     assert tuning.best.decoding.beam_size == 2  # among equals the smallest beam
     table = tuning_table(tuning).splitlines()
     assert table[0] == "WER in % on 7 utterances of dev.jsonl; greedy 50.00"
@@ -132,7 +124,7 @@ def test_the_best_is_written_and_used(
     recognizer = load_model(path, device="cpu")
     name = recognizer.decoder.name
     assert name.startswith(f"beam {decoding.beam_size} + 2-gram (weight {decoding.lm_weight:g}")
-    tuning = Tuning(manifest, 7, 0.5, GRID, (), (trial(3.0, 1.0, 8, 0.2),), (), None, None, ())
+    tuning = Tuning(manifest, 7, 0.5, GRID, (), (trial(3.0, 1.0, 8, 0.2),), None, None, ())
     write_tuning(path, tuning)  # the language model stays
     assert load_model(path, device="cpu").decoder.name == "beam 8 + 2-gram (weight 3, bonus 1)"
     assert json.loads((path / "config.json").read_text())["decoding"]["beam_size"] == 8

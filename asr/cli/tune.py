@@ -34,13 +34,6 @@ def tune(
     beam_sizes: Annotated[
         str | None, typer.Option(help="Beams to try with the best weights, such as '16 64 128'.")
     ] = None,
-    token_weights: Annotated[
-        str | None,
-        typer.Option(
-            help="Weights of spelling to try where the model writes phones, such as '0.3 0 0.6'; the "
-            "first is the grid's."
-        ),
-    ] = None,
     write: Annotated[
         bool, typer.Option("--write", help="Put the best values, and --lm, into the model.")
     ] = False,
@@ -50,10 +43,9 @@ def tune(
 ) -> int:
     """Find the weights of a language model on a development set.
 
-    The network runs once; then every combination is decoded, over phones where the model writes them:
-    the best hypotheses are then also weighed by how their words are spelled. Prints a table and
-    draws OUT/surface.png, and calibrates word confidences. With --write, `asr transcribe` and
-    `asr evaluate` use all of it from then on.
+    The network runs once; then every combination is decoded. Prints a table and draws
+    OUT/surface.png, and calibrates word confidences. With --write, `asr transcribe` and `asr evaluate`
+    use all of it from then on.
 
     Example: asr tune dev-clean.jsonl --model runs/librispeech/mini/bundle --lm lm --write
     """
@@ -76,7 +68,6 @@ def tune(
         _numbers(word_bonuses, "--word-bonuses", float) or default.word_bonuses,
         beam_size,
         _numbers(beam_sizes, "--beam-sizes", int) or default.more_beam_sizes,
-        _numbers(token_weights, "--token-weights", float) or default.token_weights,
     )
     recognizer = load_model(
         model, device=device, threads=threads, precision=precision, decoder="greedy"

@@ -54,40 +54,6 @@ def align_tokens(
 
 
 @numba.njit(nogil=True, cache=True)
-def ctc_log_prob(log_probs, token_ids, blank_id):  # type: ignore[no-untyped-def]
-    """ln P(tokens | audio): the sum over all paths (the forward pass of Graves et al. 2006)."""
-    num_frames, num_states = len(log_probs), 2 * len(token_ids) + 1
-    labels = np.full(num_states, blank_id, np.int32)
-    labels[1::2] = token_ids
-    masses, before = np.zeros(num_states), np.zeros(num_states)
-    before[0] = 1.0
-    total = 0.0
-    for frame in range(num_frames):
-        first = max(0, num_states - 2 * (num_frames - frame))
-        last = min(num_states, 2 * frame + 2)
-        largest = 0.0
-        masses[:] = 0.0
-        for state in range(first, last):
-            mass = before[state]
-            if state > 0:
-                mass += before[state - 1]
-            if state > 1 and state % 2 == 1 and labels[state] != labels[state - 2]:
-                mass += before[state - 2]
-            masses[state] = mass * np.exp(log_probs[frame, labels[state]])
-            largest = max(largest, masses[state])
-        if largest == 0.0:
-            return -np.inf
-        total += np.log(largest)
-        for state in range(first, last):
-            before[state] = masses[state] / largest
-        before[:first] = 0.0
-    ending = before[num_states - 1]
-    if num_states > 1:
-        ending += before[num_states - 2]
-    return total + np.log(ending) if ending > 0.0 else -np.inf
-
-
-@numba.njit(nogil=True, cache=True)
 def viterbi(log_probs, token_ids, blank_id):  # type: ignore[no-untyped-def]
     """Best path: (spans (U, 2), mean probabilities (U,), ln P). States are blank, token, blank, ..."""
     num_frames, num_states = len(log_probs), 2 * len(token_ids) + 1

@@ -9,7 +9,7 @@ tried, prefixes too far behind the best are dropped, and so are all beyond the b
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from math import inf, isnan
@@ -78,7 +78,12 @@ class BeamOptions:
             raise UsageError(f"the word bonus must be finite, not {self.word_bonus}")
 
 
-class Found(NamedTuple):
+# Phones are fewer than letters and say less: the truth falls further behind before it wins. 12 and -5
+# would cost 0.6 points on dev-clean (recipes/librispeech/RESULTS.md, run 9).
+OVER_PHONES = BeamOptions(token_min_logp=-7.0, beam_threshold=15.0)
+
+
+class _Found(NamedTuple):
     """A hypothesis that is not aligned: token_ids (U,), score, and the words that tokens say."""
 
     token_ids: NDArray[np.int32]
@@ -123,29 +128,22 @@ class BeamDecoder:
         Where the vocabulary is closed, hypotheses whose last word is cut off are left out, unless
         there are no others.
         """
-        found = self.find(log_probs, count)
+        found = self._find(log_probs, count)
         log_probs = self._checked(log_probs)
         return [self._hypothesis(log_probs, one) for one in found]
 
-    def decode_best(
-        self, log_probs: NDArray[np.float32], count: int, more: Callable[[Found], float]
-    ) -> Hypothesis:
-        """The best of up to `count` hypotheses, as decode_n_best has them, by score plus `more`."""
-        best = max(self.find(log_probs, count), key=lambda one: one.score + more(one))
-        return self._hypothesis(self._checked(log_probs), best)
-
-    def find(self, log_probs: NDArray[np.float32], count: int) -> list[Found]:
+    def _find(self, log_probs: NDArray[np.float32], count: int) -> list[_Found]:
         """What decode_n_best finds, not aligned."""
         if count < 1:
             raise UsageError(f"the number of hypotheses must be at least 1, not {count}")
         log_probs = self._checked(log_probs)
         if not len(log_probs):
-            return [Found(np.zeros(0, np.int32), 0.0, () if self._said else None)]
+            return [_Found(np.zeros(0, np.int32), 0.0, () if self._said else None)]
         tree = np.empty(1 + len(log_probs) * self.options.beam_size, PREFIX)
         beam, endings = _announced_search(self._setup, self._with_ranks(log_probs), tree)
         finalists = np.flatnonzero(endings[:, 1]) if endings[:, 1].any() else np.arange(len(beam))
         merit = finalists[np.argsort(-endings[finalists, 0], kind="stable")]
-        found: dict[tuple[int | str, ...], Found] = {}
+        found: dict[tuple[int | str, ...], _Found] = {}
         for position in merit:
             token_ids = spell(tree, beam[position])
             words = self._words(token_ids, int(endings[position, 2])) if self._said else None
@@ -156,7 +154,7 @@ class BeamDecoder:
                 key = tuple(word.text for word in words)
             if key not in found:
                 score = float(endings[position, 0])
-                found[key] = Found(token_ids, score, words)
+                found[key] = _Found(token_ids, score, words)
             if len(found) == count:
                 break
         return list(found.values())
@@ -213,7 +211,7 @@ class BeamDecoder:
                 kept.append(token_id)
         return tuple(kept[:-1] if kept and kept[-1] == separator else kept)
 
-    def _hypothesis(self, log_probs: NDArray[np.float32], found: Found) -> Hypothesis:
+    def _hypothesis(self, log_probs: NDArray[np.float32], found: _Found) -> Hypothesis:
         spans, means, _ = viterbi(log_probs, found.token_ids, self.alphabet.blank_id)
         return Hypothesis(
             token_ids=tuple(found.token_ids.tolist()),
