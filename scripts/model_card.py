@@ -39,6 +39,9 @@ prompts but for the sentences tested above (CC0), all as Opus of 24 kbit/s; nois
 K. J. Piczak, ACM Multimedia 2015), four fifths of its recordings, and four room impulse responses
 (Apache-2.0).""",
 }
+LEXICON = """
+
+Pronouncing lexicon: what espeak-ng says for the words of the language model (`asr lexicon`)."""
 SNRS_DB = (20, 10, 5, 0)
 ADULT_AGE = 18
 
@@ -167,7 +170,7 @@ The weights and the compiled language model are under asr's own licence, Apache-
 
 Language model: 109 English novels to 1925 (public domain; none that LibriSpeech's development and test
 sets were read from, but Kathleen's prompts are from novels of that time) and the transcripts of
-train-clean-100 (CC BY 4.0).
+train-clean-100 (CC BY 4.0).{LEXICON if bundle.phones else ""}
 
 ## What it is not good for
 
