@@ -43,7 +43,7 @@ class Lexicon:
 
     def spellings(self, word: str) -> list[list[int]]:
         """Phone ids of each pronunciation of a word; empty where the lexicon lacks it."""
-        return [[self._ids[phone] for phone in phones] for phones in self.words.get(word, ())]
+        return [list(map(self._ids.__getitem__, said)) for said in self.words.get(word, ())]
 
     def encode(self, text: str) -> list[int]:
         """Phone ids of the usual pronunciations of words, boundaries between them.
@@ -80,25 +80,23 @@ def read_lexicon(path: Path | str, phones: Phones | None = None) -> Lexicon:
     except (OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text, or damaged"
         raise AsrError(f"cannot read the lexicon {path}: {reason}") from None
-    words: dict[str, list[Phones]] = {}
-    known = None if phones is None else set(phones[2:])
+    words: dict[str, tuple[Phones, ...]] = {}
+    known = None if phones is None else frozenset(phones[2:])
     for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
+        word, *said = line.split() or [""]
+        if not word:
             continue
-        word, *said = line.split()
         if not said:
             raise AsrError(f"{path}, line {number}: {word!r} has no phones after it")
         if known is not None and not known.issuperset(said):
-            raise AsrError(
-                f"{path}, line {number}: the model has no phone {sorted(set(said) - known)[0]!r}"
-            )
-        pronunciations = words.setdefault(word, [])
-        if tuple(said) not in pronunciations:
-            pronunciations.append(tuple(said))
+            unknown = min(set(said) - known)
+            raise AsrError(f"{path}, line {number}: the model has no phone {unknown!r}")
+        before = words.get(word, ())
+        if tuple(said) not in before:
+            words[word] = (*before, tuple(said))
     if not words:
         raise AsrError(f"{path} has no words: a line is a word and its phones")
-    pronunciations_of = {word: tuple(said) for word, said in words.items()}
-    return Lexicon(phones or vocabulary(pronunciations_of), pronunciations_of)
+    return Lexicon(phones or vocabulary(words), words)
 
 
 def vocabulary(words: Mapping[str, tuple[Phones, ...]]) -> Phones:

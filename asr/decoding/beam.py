@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from math import inf, isnan
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,14 +82,6 @@ class BeamOptions:
 OVER_PHONES = BeamOptions(token_min_logp=-7.0, beam_threshold=15.0)
 
 
-class _Found(NamedTuple):
-    """A hypothesis that is not aligned: token_ids (U,), score, and the words that tokens say."""
-
-    token_ids: NDArray[np.int32]
-    score: float
-    words: tuple[WordRange, ...] | None
-
-
 class BeamDecoder:
     """A prefix beam search ready to decode; it may be used from several threads at once."""
 
@@ -128,22 +119,16 @@ class BeamDecoder:
         Where the vocabulary is closed, hypotheses whose last word is cut off are left out, unless
         there are no others.
         """
-        found = self._find(log_probs, count)
-        log_probs = self._checked(log_probs)
-        return [self._hypothesis(log_probs, one) for one in found]
-
-    def _find(self, log_probs: NDArray[np.float32], count: int) -> list[_Found]:
-        """What decode_n_best finds, not aligned."""
         if count < 1:
             raise UsageError(f"the number of hypotheses must be at least 1, not {count}")
         log_probs = self._checked(log_probs)
         if not len(log_probs):
-            return [_Found(np.zeros(0, np.int32), 0.0, () if self._said else None)]
+            return [Hypothesis((), (), (), 0.0, () if self._said else None)]
         tree = np.empty(1 + len(log_probs) * self.options.beam_size, PREFIX)
         beam, endings = _announced_search(self._setup, self._with_ranks(log_probs), tree)
         finalists = np.flatnonzero(endings[:, 1]) if endings[:, 1].any() else np.arange(len(beam))
         merit = finalists[np.argsort(-endings[finalists, 0], kind="stable")]
-        found: dict[tuple[int | str, ...], _Found] = {}
+        found: dict[tuple[int | str, ...], Hypothesis] = {}
         for position in merit:
             token_ids = spell(tree, beam[position])
             words = self._words(token_ids, int(endings[position, 2])) if self._said else None
@@ -154,7 +139,7 @@ class BeamDecoder:
                 key = tuple(word.text for word in words)
             if key not in found:
                 score = float(endings[position, 0])
-                found[key] = _Found(token_ids, score, words)
+                found[key] = self._hypothesis(log_probs, token_ids, score, words)
             if len(found) == count:
                 break
         return list(found.values())
@@ -211,14 +196,20 @@ class BeamDecoder:
                 kept.append(token_id)
         return tuple(kept[:-1] if kept and kept[-1] == separator else kept)
 
-    def _hypothesis(self, log_probs: NDArray[np.float32], found: _Found) -> Hypothesis:
-        spans, means, _ = viterbi(log_probs, found.token_ids, self.alphabet.blank_id)
+    def _hypothesis(
+        self,
+        log_probs: NDArray[np.float32],
+        token_ids: NDArray[np.int32],
+        score: float,
+        words: tuple[WordRange, ...] | None,
+    ) -> Hypothesis:
+        spans, means, _ = viterbi(log_probs, token_ids, self.alphabet.blank_id)
         return Hypothesis(
-            token_ids=tuple(found.token_ids.tolist()),
+            token_ids=tuple(token_ids.tolist()),
             spans=tuple(map(tuple, spans.tolist())),
             confidences=tuple(means.tolist()),
-            score=found.score,
-            words=found.words,
+            score=score,
+            words=words,
         )
 
 

@@ -1,5 +1,6 @@
 """The words a decoder may write, as a trie over token ids."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -103,8 +104,8 @@ def build_lexicon(
     if lengths.min() == 0:
         raise AsrError("a word in the lexicon is spelled with no token")
     table = np.full((len(spellings), int(lengths.max())), -1, np.int32)
-    table[np.arange(table.shape[1]) < lengths[:, None]] = np.concatenate(
-        [np.asarray(spelling, np.int32) for spelling in spellings]
+    table[np.arange(table.shape[1]) < lengths[:, None]] = np.fromiter(
+        itertools.chain.from_iterable(spellings), np.int32
     )
     likeliest_first = np.lexsort((-log_probs, *table.T[::-1]))
     nodes = np.zeros(1 + int(lengths.sum()) + 1, LEXICON_NODE)
