@@ -11,10 +11,11 @@ from asr.bundle import Bundle, load_bundle, save_bundle
 from asr.errors import AsrError, UsageError
 from asr.manifest import read_manifest, write_manifest
 from asr.model import AcousticModel, ModelConfig
+from asr.pronunciation import Lexicon
 from asr.tokenizer import CharTokenizer
 from asr.training.config import load_config
 from asr.training.train import train
-from asr.training.warmstart import check_same_network, take_weights
+from asr.training.warmstart import check_same_network, take_weights, with_phones_of
 
 
 def test_the_network_is_the_bundles_unless_the_command_line_says_so(
@@ -78,6 +79,16 @@ def test_the_head_for_phones_is_taken_where_both_have_the_same(phone_bundle: Bun
     without = AcousticModel(replace(phone_bundle.model.config, num_phones=0))
     take_weights(without, phone_bundle.tokenizer, phone_bundle)
     assert torch.equal(without.state_dict()["head.linear.weight"], old["head.linear.weight"])
+
+
+def test_a_lexicon_of_fewer_phones_keeps_the_head(
+    phone_bundle: Bundle, tiny_bundle: Bundle
+) -> None:
+    few = Lexicon(phone_bundle.phones[:5], {})
+    assert with_phones_of(phone_bundle, few).phones == phone_bundle.phones
+    others = Lexicon((*phone_bundle.phones[:5], "ZH"), {})
+    for start in (phone_bundle, tiny_bundle, None):
+        assert with_phones_of(start, others) is others
 
 
 def test_a_run_starts_from_a_bundle_and_resumes(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from asr.cli.decoding import shipped_lm
 from asr.cli.lm import Normalizer, SkipFields
 
 _SHOWN = 5
@@ -20,7 +21,8 @@ def lexicon(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            help="Language models (.ngram, .arpa), texts (also .gz, .xz) and manifests."
+            help="Language models (.ngram, .arpa, or default, the one that comes with asr), texts (also "
+            ".gz, .xz) and manifests."
         ),
     ],
     out: Annotated[
@@ -68,7 +70,8 @@ def _words(source: Path, normalizer: str, skip_fields: int) -> Iterable[str]:
     from asr.decoding.ngram import BEGIN, END, UNKNOWN
     from asr.lm_text import TextSource, read_sentences
 
-    if source.suffix in (".ngram", ".arpa") or source.is_dir():
-        return [word for word in load_ngram(source).words if word not in (BEGIN, END, UNKNOWN)]
+    model = shipped_lm(source) or source
+    if model.suffix in (".ngram", ".arpa") or model.is_dir():
+        return [word for word in load_ngram(model).words if word not in (BEGIN, END, UNKNOWN)]
     sentences = read_sentences(TextSource((source,), normalizer, skip_fields))
     return (word for sentence in sentences for word in sentence)

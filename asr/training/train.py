@@ -33,7 +33,12 @@ from asr.training.lit_module import AsrLitModule
 from asr.training.prepare import prepare
 from asr.training.run_watch import refresh_run_page
 from asr.training.trainer import lightning_trainer
-from asr.training.warmstart import check_same_network, keeps_vocabulary, take_weights
+from asr.training.warmstart import (
+    check_same_network,
+    keeps_vocabulary,
+    take_weights,
+    with_phones_of,
+)
 from asr.transcribe import load_model
 
 CONFIG_FILE = "config.yaml"
@@ -182,7 +187,7 @@ def _build(
     """The modules of a run; the vocabulary comes from the training texts, or from `start`."""
 
     wanted = config.loss.lexicon if config.loss.phone_weight else None
-    lexicon = None if wanted is None else read_lexicon(wanted)
+    lexicon = None if wanted is None else with_phones_of(start, read_lexicon(wanted))
 
     def read(tokenizer: Tokenizer | None = None) -> SpeechDataModule:
         return SpeechDataModule(

@@ -7,7 +7,7 @@ import torch
 from asr.bundle import Bundle
 from asr.errors import UsageError
 from asr.model import AcousticModel
-from asr.pronunciation import Phones
+from asr.pronunciation import Lexicon, Phones
 from asr.tokenizer import Tokenizer
 from asr.training.config import RunConfig
 from asr.training.datamodule import SpeechDataModule
@@ -70,6 +70,13 @@ def take_weights(
         f"weights of model {start.model_id} with a new output layer: {len(kept)} tokens kept, "
         f"new: {_listed(new)}; gone: {_listed(gone)}"
     )
+
+
+def with_phones_of(start: Bundle | None, lexicon: Lexicon) -> Lexicon:
+    """The lexicon in the phones of the bundle that training starts from, where it needs no others."""
+    if start is None or not set(start.phones).issuperset(lexicon.phones):
+        return lexicon
+    return Lexicon(start.phones, lexicon.words)
 
 
 def keeps_vocabulary(start: Bundle, data: SpeechDataModule) -> bool:
