@@ -19,7 +19,6 @@ from asr.decoding.hypothesis import Hypothesis, LogProbs
 from asr.errors import AsrError, UsageError
 from asr.pronunciation import Lexicon, read_lexicon
 from asr.text import normalize
-from asr.tokenizer import SPACE
 
 if TYPE_CHECKING:  # numba, which greedy decoding does without
     from asr.decoding.beam import BeamDecoder, BeamOptions
@@ -253,21 +252,12 @@ def _said(
     hotword: "Hotword", lexicon: Lexicon, word_ids: Mapping[str, int], bundle: Bundle
 ) -> "list[Hotword]":
     """A hot word as each sequence of phones that it can be said with; none without pronunciations."""
-    separator = lexicon.phones.index(SPACE)
-    words = bundle.tokenizer.decode(hotword.token_ids).split()
-    choices = itertools.product(*(lexicon.spellings(word) for word in words))
-    of_words = tuple(word_ids[word] for word in words)
+    text = bundle.tokenizer.decode(hotword.token_ids)
+    of_words = tuple(word_ids[word] for word in text.split())
     return [
-        replace(hotword, token_ids=tuple(_joined(choice, separator)), word_ids=of_words)
-        for choice in itertools.islice(choices, _MOST_PRONUNCIATIONS)
+        replace(hotword, token_ids=tuple(phone_ids), word_ids=of_words)
+        for phone_ids in itertools.islice(lexicon.encodings(text), _MOST_PRONUNCIATIONS)
     ]
-
-
-def _joined(spellings: Sequence[Sequence[int]], separator: int) -> list[int]:
-    joined: list[int] = []
-    for spelling in spellings:
-        joined += [separator, *spelling]
-    return joined[1:]
 
 
 def _check_known(

@@ -3,22 +3,18 @@ with them. A lexicon is text in Kaldi's form, a word and its phones a line; a wo
 """
 
 import gzip
+import itertools
 import lzma
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
-from typing import BinaryIO
 
 from asr.errors import AsrError
 from asr.tokenizer import BLANK, SPACE
 
 Phones = tuple[str, ...]
-_OPENERS: Mapping[str, Callable[..., BinaryIO]] = MappingProxyType(
-    {".gz": gzip.open, ".xz": lzma.open}  # type: ignore[dict-item]
-)
 
 
 @dataclass(frozen=True)
@@ -45,18 +41,20 @@ class Lexicon:
         """Phone ids of each pronunciation of a word; empty where the lexicon lacks it."""
         return [list(map(self._ids.__getitem__, said)) for said in self.words.get(word, ())]
 
-    def encode(self, text: str) -> list[int]:
-        """Phone ids of the usual pronunciations of words, boundaries between them.
+    def encodings(self, text: str) -> Iterator[list[int]]:
+        """Phone ids of every way to say a text, boundaries between its words, the usual way first.
 
-        Empty where the lexicon lacks a word (see `lacking`).
+        None where the lexicon lacks a word (see `lacking`).
         """
-        phone_ids: list[int] = []
-        for word in text.split():
-            spellings = self.spellings(word)
-            if not spellings:
-                return []
-            phone_ids += [self._ids[SPACE], *spellings[0]]
-        return phone_ids[1:]
+        for choice in itertools.product(*map(self.spellings, text.split())):
+            phone_ids: list[int] = []
+            for spelling in choice:
+                phone_ids += [self._ids[SPACE], *spelling]
+            yield phone_ids[1:]
+
+    def encode(self, text: str) -> list[int]:
+        """The usual one of `encodings`; empty where there is none."""
+        return next(self.encodings(text), [])
 
     def lacking(self, texts: Iterable[str]) -> list[str]:
         """Words of `texts` that the lexicon lacks, in order, each once."""
@@ -73,9 +71,11 @@ def read_lexicon(path: Path | str, phones: Phones | None = None) -> Lexicon:
     Raises:
         AsrError: unreadable, a word without phones, a phone that is not in the vocabulary.
     """
+    from asr.decoding.arpa import open_bytes  # with numba, which greedy decoding does without
+
     path = Path(path)
     try:
-        with _OPENERS.get(path.suffix, open)(path, "rb") as file:
+        with open_bytes(path) as file:
             text = file.read().decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text, or damaged"

@@ -7,6 +7,7 @@ said in the same order in a fresh process.
 
 import ctypes
 import tempfile
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -84,10 +85,7 @@ class Espeak:
             pitch_range: how lively, 0 (monotone) to 100; 50 is the voice's own.
             seed: of the noise in breathy voices.
         """
-        variant = voice.partition("+")[2]
-        unknown = bool(variant) and variant not in self._variants  # espeak-ng would ignore it
-        if unknown or self._library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise AsrError(f"espeak-ng has no voice {voice!r}")
+        self._use(voice)
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
         for parameter, value in ((_RATE, rate_wpm), (_PITCH, pitch), (_PITCH_RANGE, pitch_range)):
             self._set(parameter, value)
@@ -100,16 +98,22 @@ class Espeak:
             raise AsrError(f"espeak-ng could not say {text!r} with voice {voice} (status {status})")
         return np.frombuffer(b"".join(self._chunks), dtype=np.int16)
 
-    def phonemes(self, text: str, voice: str) -> str:
-        """What `voice` would say for `text`: espeak-ng's names of phonemes, _ between them."""
-        if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise AsrError(f"espeak-ng has no voice {voice!r}")
+    def phonemes(self, texts: Iterable[str], voice: str) -> Iterator[str]:
+        """What `voice` would say for each text: espeak-ng's names of phonemes, _ between them."""
+        self._use(voice)
         translate = self._library.espeak_TextToPhonemes
         translate.restype = ctypes.c_char_p
-        rest, clauses = ctypes.c_char_p(text.encode()), []
-        while rest.value:  # it moves on by a clause
-            clauses.append(translate(ctypes.byref(rest), _UTF8, ord("_") << 8) or b"")
-        return " ".join(clause.decode() for clause in clauses)
+        for text in texts:
+            rest, clauses = ctypes.c_char_p(text.encode()), []
+            while rest.value:  # it moves on by a clause
+                clauses.append(translate(ctypes.byref(rest), _UTF8, ord("_") << 8) or b"")
+            yield " ".join(clause.decode() for clause in clauses)
+
+    def _use(self, voice: str) -> None:
+        variant = voice.partition("+")[2]
+        unknown = bool(variant) and variant not in self._variants  # espeak-ng would ignore it
+        if unknown or self._library.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise AsrError(f"espeak-ng has no voice {voice!r}")
 
     def _initialize(self, data: Path) -> int:
         sample_rate = self._library.espeak_Initialize(

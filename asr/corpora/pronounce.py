@@ -35,10 +35,10 @@ def pronounce(words: Iterable[str]) -> dict[str, tuple[Phones, ...]]:
         AsrError: espeak-ng is not installed.
     """
     said: dict[str, tuple[Phones, ...]] = {}
+    words = list(dict.fromkeys(words))
     with Espeak() as espeak:
-        for word in dict.fromkeys(words):
-            phones = _WEAK.get(word) or to_arpabet(espeak.phonemes(word, _VOICE))
-            if phones:
+        for word, phonemes in zip(words, espeak.phonemes(words, _VOICE), strict=True):
+            if phones := _WEAK.get(word) or to_arpabet(phonemes):
                 said[word] = (phones,)
     return said
 

@@ -219,23 +219,24 @@ def _setup(
     language_model: LanguageModel | None,
     hotwords: HotwordArrays | None,
 ) -> Setup:
-    ranks = language_model.lexicon.most_alike if language_model else 1
-    tokens = np.zeros(alphabet.vocab_size + ranks - 1, TOKEN)
+    ngram, lexicon = _NO_NGRAMS, EMPTY_LEXICON
+    if language_model:
+        ngram, lexicon = language_model.ngram.arrays, language_model.lexicon
+    tokens = np.zeros(alphabet.vocab_size + lexicon.most_alike - 1, TOKEN)
     tokens["kind"] = PLAIN
     tokens["kind"][list(alphabet.word_starts)] = WORD_START
     if alphabet.separator_id is not None:
         tokens["kind"][alphabet.separator_id] = SEPARATOR
     tokens["kind"][alphabet.vocab_size :] = SEPARATOR
+    tokens["rank"][alphabet.vocab_size :] = np.arange(1, lexicon.most_alike)
     parameters = np.zeros(1, PARAMETERS)
     parameters["mode"], parameters["blank_id"] = NO_LM, alphabet.blank_id
+    parameters["most_alike"] = lexicon.most_alike
     for name, value in asdict(options).items():
         parameters[name] = value
-    ngram, lexicon = _NO_NGRAMS, EMPTY_LEXICON
     if language_model:
         model = language_model.ngram
-        ngram, lexicon = model.arrays, language_model.lexicon
         tokens["word"][: alphabet.vocab_size] = language_model.token_words
-        tokens["word"][alphabet.vocab_size :] = np.arange(1, ranks)
         parameters["mode"], parameters["begin_state"] = language_model.mode, model.begin_state
         parameters["end_id"], parameters["unknown_id"] = model.end_id, model.unknown_id
     hot = hotwords or NO_HOTWORDS

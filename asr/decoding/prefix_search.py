@@ -18,13 +18,16 @@ from asr.decoding.ngram import advance
 NO_LM, WORD_LM, TOKEN_LM = 0, 1, 2
 PLAIN, SEPARATOR, WORD_START = 0, 1, 2
 _OFF_LEXICON = -1
-_INTEGERS = ("mode", "blank_id", "begin_state", "end_id", "unknown_id", "beam_size")
+_INTEGERS = (
+    *("mode", "blank_id", "begin_state", "end_id", "unknown_id", "beam_size"),
+    "most_alike",  # words that are spelled alike
+)
 _WEIGHTS = (
     *("token_min_logp", "beam_threshold", "lm_weight", "word_bonus", "unknown_penalty"),
     "most_gained",  # by one token inside a word: bonus and hot-word loans
 )
 PARAMETERS = np.dtype([(n, "<i8") for n in _INTEGERS] + [(n, "<f8") for n in _WEIGHTS])
-TOKEN = np.dtype([("kind", "<i4"), ("word", "<i4")])
+TOKEN = np.dtype([("kind", "<i4"), ("word", "<i4"), ("rank", "<i4")])
 _TREE_LINKS = ("parent", "token", "child", "sibling", "slot")
 _TREE_STATES = ("lexicon", "lm", "hot", "end_lm", "end_hot", "end_known")
 _TREE_EARNINGS = ("kept", "extra", "end_kept")
@@ -41,8 +44,8 @@ class Setup(NamedTuple):
 
     Attributes:
         parameters: (1,) PARAMETERS; an infinite unknown_penalty closes the vocabulary.
-        tokens: (V,) TOKEN: PLAIN, SEPARATOR or WORD_START, and the language model's id (TOKEN_LM); of a
-            separator, which it ends of the words that are spelled alike, from 0, the likeliest.
+        tokens: (V,) TOKEN: PLAIN, SEPARATOR or WORD_START; the language model's id (TOKEN_LM); and of a
+            separator which it ends of the words that are spelled alike, from 0, the likeliest.
         nodes, contexts: the n-gram model.
         lexicon, alike: the words that can be written (WORD_LM; asr.decoding.lexicon.Trie).
         hot_next, hot_states, hot_ends: the hot words (asr.decoding.hotwords.HotwordArrays).
@@ -116,8 +119,9 @@ def _extend(setup, tree, node, token):  # type: ignore[no-untyped-def]
     options, prefix, kind = setup.parameters[0], tree[node], setup.tokens[token].kind
     lexicon_node, lm_state, hot = np.int64(prefix.lexicon), prefix.lm, prefix.hot
     kept = prefix.kept
-    if kind == SEPARATOR and setup.tokens[token].word > 0:
-        kept, lm_state, hot = _after_word(setup, tree, node, setup.tokens[token].word)
+    rank = setup.tokens[token].rank
+    if rank > 0:
+        kept, lm_state, hot = _after_word(setup, tree, node, rank)
         lexicon_node = np.int64(0)
     elif kind != PLAIN:
         _end_word(setup, tree, node)
@@ -139,23 +143,15 @@ def _is_misspelled(setup, tree, node, token):  # type: ignore[no-untyped-def]
     """Whether `token` after `node` leaves the lexicon."""
     lexicon_node, kind = np.int64(tree[node].lexicon), setup.tokens[token].kind
     if kind != PLAIN:
-        rank = setup.tokens[token].word if kind == SEPARATOR else 0
+        rank = setup.tokens[token].rank
         if lexicon_node != 0 and word_at(setup.lexicon, setup.alike, lexicon_node, rank) < 0:
             return True
         # To the network all separators are one: none follows another but through a blank, as itself.
-        if lexicon_node == 0 and rank + _rank_of_last(setup, tree, node) > 0:
+        last = tree[node].token
+        if lexicon_node == 0 and (rank > 0 or (last >= 0 and setup.tokens[last].rank > 0)):
             return True
         lexicon_node = np.int64(0)
     return kind != SEPARATOR and find_token(setup.lexicon, lexicon_node, token) < 0
-
-
-@numba.njit(nogil=True, cache=True)
-def _rank_of_last(setup, tree, node):  # type: ignore[no-untyped-def]
-    """Which of the words spelled alike the separator at the end of `node` has ended; 0 without one."""
-    token = tree[node].token
-    if token < 0 or setup.tokens[token].kind != SEPARATOR:
-        return 0
-    return setup.tokens[token].word
 
 
 @numba.njit(nogil=True, cache=True)
@@ -377,15 +373,13 @@ def _finish(setup, tree, beam, masses, offset):  # type: ignore[no-untyped-def]
         alike the last one is. A prefix is incomplete when the vocabulary is closed and its last word
         is not in it.
     """
-    options, most_alike = setup.parameters[0], 0
-    for token in range(len(setup.tokens)):
-        most_alike += setup.tokens[token].kind == SEPARATOR
-    most = len(beam) * max(1, most_alike)
+    options = setup.parameters[0]
+    most = len(beam) * options.most_alike
     nodes, endings, count = np.empty(most, np.int32), np.empty((most, 3)), 0
     for slot in range(len(beam)):
         node = beam[slot]
         log_mass = np.log(masses[slot, 0] + masses[slot, 1]) + offset
-        for rank in range(max(1, most_alike)):
+        for rank in range(options.most_alike):
             lexicon_node = tree[node].lexicon
             if rank > 0 and (
                 lexicon_node <= 0 or word_at(setup.lexicon, setup.alike, lexicon_node, rank) < 0
@@ -466,7 +460,7 @@ def words_of(setup, token_ids, last_rank):  # type: ignore[no-untyped-def]
         at_end = position == len(token_ids)
         if at_end or setup.tokens[token_ids[position]].kind == SEPARATOR:
             if position > first:
-                rank = last_rank if at_end else setup.tokens[token_ids[position]].word
+                rank = last_rank if at_end else setup.tokens[token_ids[position]].rank
                 word = word_at(setup.lexicon, setup.alike, node, rank) if node > 0 else np.int64(-1)
                 found[count, 0], found[count, 1], found[count, 2] = word, first, position
                 count += 1

@@ -143,7 +143,6 @@ def objective(output: ModelOutput, targets: Targets, config: LossConfig) -> Obje
     """
     views = output.log_probs.shape[0] // targets.tokens.shape[0]
     num_tokens = targets.token_lengths.sum()
-    weight = config.phone_weight if output.phones is not None else 0.0
 
     def mean_ctc(log_probs: Tensor, wanted: Tensor, lengths: Tensor) -> Tensor:
         lengths = lengths.repeat(views)
@@ -153,7 +152,7 @@ def objective(output: ModelOutput, targets: Targets, config: LossConfig) -> Obje
     def mixed(of_tokens: Tensor, of_phones: Tensor | None) -> Tensor:
         if of_phones is None:
             return of_tokens
-        return (1 - weight) * of_tokens + weight * of_phones
+        return (1 - config.phone_weight) * of_tokens + config.phone_weight * of_phones
 
     def token_ctc(log_probs: Tensor) -> Tensor:
         return mean_ctc(log_probs, targets.tokens, targets.token_lengths)
