@@ -15,6 +15,7 @@ from asr.training.config import OptimizerConfig, SchedulerConfig
 from asr.training.dataset import Batch
 from asr.training.lit_module import AsrLitModule
 from asr.training.objective import LossConfig, Targets, objective
+from asr.training.phone_crf import phone_trigram
 
 TARGETS, TARGET_LENGTHS = torch.tensor([[1, 2, 3], [2, 2, 0]]), torch.tensor([3, 2])
 PHONES, PHONE_LENGTHS = torch.tensor([[3, 1], [0, 0]]), torch.tensor([2, 0])  # the second: unknown
@@ -90,6 +91,10 @@ def test_phones_take_their_share_of_every_term() -> None:
     torch.testing.assert_close(found.parts()["phone_loss"], mean(phone_ctc, phones))
     with pytest.raises(UsageError, match="asr lexicon"):
         LossConfig(phone_weight=0.4)
+    with pytest.raises(UsageError, match="needs phones"):
+        LossConfig(phone_crf=0.5)
+    with pytest.raises(UsageError, match="in \\[0, 1\\], not 1.5"):
+        LossConfig(phone_weight=0.4, lexicon="lexicon.txt", phone_crf=1.5)
 
 
 def test_two_views_share_the_ctc_loss_and_agree() -> None:
@@ -173,6 +178,25 @@ def test_a_step_with_consistency_sees_two_views_once_masks_are_on(
         stepping.position = SimpleNamespace(current_epoch=epoch, max_epochs=10)
         stepping.training_step(batch(), 0)
     assert seen[2:] == [(2, 8), (1, 3)]
+
+
+def test_a_step_weighs_phones_against_others_once_masks_are_on(phone_bundle: Bundle) -> None:
+    config = LossConfig(phone_weight=0.5, lexicon="lexicon.txt", phone_crf=0.9)
+    num_phones = len(phone_bundle.phones)
+    trigram = phone_trigram([PHONES[0].tolist()] * 9, num_phones)
+    losses = []
+    for step, given in ((4, trigram), (5, trigram), (5, None)):
+        stepping = RecordingModule(
+            phone_bundle, [], SpecAugmentConfig(start_step=5, time_masks=0, freq_masks=0),
+            OptimizerConfig(), SchedulerConfig(), config, 0, given,
+        )  # fmt: skip
+        assert "trigram" not in stepping.state_dict()
+        stepping.step = step
+        torch.manual_seed(0)
+        stepping.training_step(batch(), 0)
+        losses.append(stepping.logged["train/phone_loss"])
+    assert losses[0] == pytest.approx(losses[2])
+    assert losses[1] < losses[0] - 0.1  # a trigram that knows the answer leaves little to learn
 
 
 def test_a_step_with_an_intermediate_loss_trains_the_layer_and_the_head(

@@ -77,6 +77,7 @@ def test_a_model_that_writes_phones_too_and_is_decoded_over_them(
         *overrides(corpus, run_dir), "loss.phone_weight=0.5", f"loss.lexicon={tmp_path / 'lexicon.txt'}",
         "data.batch_s=6", "trainer.max_epochs=12", "trainer.validate_every_epochs=12",
         "encoder.dropout=0", "augment.time_masks=0", "augment.freq_masks=0", "loss=intermediate",
+        "loss.phone_crf=0.5", "augment.start_step=40",
     ])  # fmt: skip
     losses = logged(run_dir, "train/phone_loss")
     assert float(losses[max(losses)]) < float(losses[0]) / 2

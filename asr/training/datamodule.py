@@ -8,6 +8,7 @@ from pathlib import Path
 import lightning
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from asr.audio import AudioError, probe
 from asr.augment import AugmentConfig
@@ -22,6 +23,7 @@ from asr.text import get_normalizer
 from asr.tokenizer import Tokenizer, TokenizerConfig, tokenizer_from_texts
 from asr.training.config import DataConfig
 from asr.training.dataset import BatchLoader, Example, SpeechDataset, batch_loader
+from asr.training.phone_crf import phone_trigram
 from asr.training.sampler import BucketSampler
 from asr.training.waveforms import CachedWaveforms, DecodedWaveforms, WaveformSource
 from asr.waveform_augment import (
@@ -124,6 +126,12 @@ class SpeechDataModule(lightning.LightningDataModule):
     def train_hours(self) -> float:
         """Hours of speech that training sees in an epoch."""
         return sum(example.utterance.duration_s for example in self.train_examples) / 3600
+
+    def phone_trigram(self) -> Tensor:
+        """Of the training texts' phones, (V, V, V); only with a lexicon."""
+        assert self._lexicon is not None
+        phone_ids = (example.phone_ids for example in self.train_examples)
+        return phone_trigram(phone_ids, len(self._lexicon.phones))
 
     def resume_at(self, epoch: int, batches_done: int, epoch_batches: int | None = None) -> None:
         """Start the first epoch in the middle: an earlier run has seen `batches_done` batches.

@@ -47,7 +47,10 @@ class AsrLitModule(lightning.LightningModule):
         dev_examples: references of validation, by index.
         loss: what is added to the CTC loss; None: nothing.
         seed: of dropout and masks, which follow from it and a batch's rank, epoch and number.
+        trigram: of the training texts' phones, for loss.phone_crf.
     """
+
+    trigram: Tensor | None
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class AsrLitModule(lightning.LightningModule):
         scheduler: SchedulerConfig,
         loss: LossConfig | None = None,
         seed: int = 0,
+        trigram: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.model = bundle.model
@@ -68,6 +72,7 @@ class AsrLitModule(lightning.LightningModule):
         self.loss_config = loss or LossConfig()
         self.taps = self.loss_config.taps(len(self.model.encoder.layers))
         self.seed = seed
+        self.register_buffer("trigram", trigram, persistent=False)
         self.dev_score: CorpusScore | None = None
         self._validated = _Validated()
 
@@ -89,7 +94,8 @@ class AsrLitModule(lightning.LightningModule):
         targets = Targets(
             batch.targets, batch.target_lengths, batch.phone_targets, batch.phone_target_lengths
         )
-        found = objective(output, targets, self.loss_config)
+        rivals = self.trigram if self.global_step >= self.augment_config.start_step else None
+        found = objective(output, targets, self.loss_config, rivals)
         blanks = blank_share(output.log_probs.detach(), output.output_lengths)
         self.log("train/loss", found.loss, prog_bar=True, batch_size=len(batch.indices))
         self.log("train/blank_share", blanks, batch_size=len(batch.indices))

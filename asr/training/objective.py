@@ -1,5 +1,6 @@
 """What a training step minimises: CTC, and where the recipe says so, CTC of inner layers (Lee & Watanabe
-2021, arXiv 2102.03216) and the consistency of two views (CR-CTC: Yao et al. 2024, arXiv 2410.05101).
+2021, arXiv 2102.03216), the consistency of two views (CR-CTC: Yao et al. 2024, arXiv 2410.05101) and the
+right phones' lead over all others (CTC-CRF: Xiang & Ou 2019, doi 10.1109/ICASSP.2019.8682256).
 """
 
 import math
@@ -11,6 +12,7 @@ from torch import Tensor
 from asr.ctc import consistency_losses, ctc_losses
 from asr.errors import UsageError
 from asr.model import ModelOutput
+from asr.training.phone_crf import log_partitions, sequence_log_probs
 
 
 @dataclass
@@ -30,6 +32,10 @@ class LossConfig:
             language model can then be decoded with over phones. 0: no such head.
         lexicon: file with a word and its phones a line (`asr lexicon` writes one); of several
             pronunciations the first is trained on.
+        phone_crf: c of CTC-CRF (Xiang & Ou 2019, doi 10.1109/ICASSP.2019.8682256) for the output's
+            phones, from augment.start_step on: 1 - c of CTC and c of minus the logarithm of the right
+            phones' share in all that a trigram of the training texts' phones allows (theirs is 10/11).
+            It makes a network for decoding with a language model. 0: CTC alone.
         consistency_share: share of trainer.max_epochs with CR-CTC; the epochs after it see one view,
             with SpecAugment's own number of masks: half the work, and closer to clean speech.
     """
@@ -41,6 +47,7 @@ class LossConfig:
     consistency_share: float = 1.0
     phone_weight: float = 0.0
     lexicon: str | None = None
+    phone_crf: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.intermediate_weight < 1:
@@ -63,6 +70,10 @@ class LossConfig:
             raise UsageError(f"loss.phone_weight must be in [0, 1), not {self.phone_weight}")
         if self.phone_weight and self.lexicon is None:
             raise UsageError("loss.phone_weight needs loss.lexicon, which `asr lexicon` writes")
+        if not 0 <= self.phone_crf <= 1:
+            raise UsageError(f"loss.phone_crf must be in [0, 1], not {self.phone_crf}")
+        if self.phone_crf and not self.phone_weight:
+            raise UsageError("loss.phone_crf needs phones: set loss.phone_weight")
 
     def is_consistent(self, epoch: int, max_epochs: int) -> bool:
         """Whether epoch (the first is 0) of a training of max_epochs has CR-CTC's two views."""
@@ -107,7 +118,7 @@ class Objective:
     Attributes:
         loss: what is minimised.
         ctc: of the tokens that the network writes.
-        phones: CTC of its phones; None without them.
+        phones: CTC of its phones, or with phone_crf the mixture; None without them.
         intermediate: mean CTC of the inner layers; None without them.
         consistency: divergence of the two views, mean over both directions; None of one view.
     """
@@ -129,7 +140,9 @@ class Objective:
         return {"ctc_loss": self.ctc.detach(), **there} if there else {}
 
 
-def objective(output: ModelOutput, targets: Targets, config: LossConfig) -> Objective:
+def objective(
+    output: ModelOutput, targets: Targets, config: LossConfig, trigram: Tensor | None = None
+) -> Objective:
     """The objective of a batch of B utterances; the CTC losses of several views are averaged.
 
         (1 - intermediate_weight) CTC + intermediate_weight mean(CTC of inner layers)
@@ -140,28 +153,39 @@ def objective(output: ModelOutput, targets: Targets, config: LossConfig) -> Obje
 
     Args:
         output: of B utterances, or of two views of them (2B).
+        trigram: of the phones, from `phone_trigram`, where config.phone_crf applies; None: it does not.
     """
     views = output.log_probs.shape[0] // targets.tokens.shape[0]
     num_tokens = targets.token_lengths.sum()
 
-    def mean_ctc(log_probs: Tensor, wanted: Tensor, lengths: Tensor) -> Tensor:
-        lengths = lengths.repeat(views)
-        losses = ctc_losses(log_probs, output.output_lengths, wanted.repeat(views, 1), lengths)
-        return losses[lengths > 0].sum() / views / num_tokens
+    def losses_of(log_probs: Tensor, wanted: Tensor, lengths: Tensor) -> Tensor:
+        return ctc_losses(
+            log_probs, output.output_lengths, wanted.repeat(views, 1), lengths.repeat(views)
+        )
+
+    def per_token(losses: Tensor, lengths: Tensor) -> Tensor:
+        return losses[lengths.repeat(views) > 0].sum() / views / num_tokens
+
+    def token_ctc(log_probs: Tensor) -> Tensor:
+        losses = losses_of(log_probs, targets.tokens, targets.token_lengths)
+        return per_token(losses, targets.token_lengths)
+
+    def phone_ctc(log_probs: Tensor, trigram: Tensor | None = None) -> Tensor:
+        losses = losses_of(log_probs, targets.phones, targets.phone_lengths)
+        if trigram is not None:
+            said = sequence_log_probs(trigram, targets.phones, targets.phone_lengths)
+            others = log_partitions(log_probs, output.output_lengths, trigram) - said.repeat(views)
+            possible = losses.detach() > 0  # 0 where no path spells the phones
+            losses = losses + config.phone_crf * others * possible
+        return per_token(losses, targets.phone_lengths)
 
     def mixed(of_tokens: Tensor, of_phones: Tensor | None) -> Tensor:
         if of_phones is None:
             return of_tokens
         return (1 - config.phone_weight) * of_tokens + config.phone_weight * of_phones
 
-    def token_ctc(log_probs: Tensor) -> Tensor:
-        return mean_ctc(log_probs, targets.tokens, targets.token_lengths)
-
-    def phone_ctc(log_probs: Tensor) -> Tensor:
-        return mean_ctc(log_probs, targets.phones, targets.phone_lengths)
-
     ctc = token_ctc(output.log_probs)
-    phones = phone_ctc(output.phones) if output.phones is not None else None
+    phones = phone_ctc(output.phones, trigram) if output.phones is not None else None
     loss = mixed(ctc, phones)
     intermediate = consistency = None
     if output.intermediate:

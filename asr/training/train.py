@@ -219,7 +219,7 @@ def _build(
     )
     module = AsrLitModule(
         bundle, data.dev_examples, config.augment, config.optimizer, config.scheduler, config.loss,
-        config.seed,
+        config.seed, data.phone_trigram() if config.loss.phone_crf else None,
     )  # fmt: skip
     _say(
         f"model: {bundle.model.num_parameters / 1e6:.2f} M parameters, "
