@@ -49,16 +49,18 @@ def export_bundle(
 
 
 def save_with_language_model(bundle: Bundle, out: Path | str, lm: Path | str | None) -> Path:
-    """Write `bundle` to `out`, with `lm`, compiled, for its language model where one is given."""
+    """Write `bundle` to `out`, with `lm`, packed, for its language model where one is given."""
     from asr.decoding.arpa import load_ngram
+    from asr.decoding.packed import save_packed
+    from asr.lm_close import close_under_suffixes
 
     bundle = replace(bundle, sections=_of_a_copy(bundle))
     if lm is None:
         return save_bundle(bundle, out)
     with tempfile.TemporaryDirectory(prefix="asr-") as folder:
-        compiled = Path(folder) / LM_FILE
-        load_ngram(lm).save(compiled)
-        return save_bundle(replace(bundle, language_model=compiled), out)
+        packed = Path(folder) / LM_FILE
+        save_packed(close_under_suffixes(load_ngram(lm)), packed)
+        return save_bundle(replace(bundle, language_model=packed), out)
 
 
 def _of_a_copy(bundle: Bundle) -> str:

@@ -4,6 +4,7 @@ import gzip
 import lzma
 import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -23,6 +24,7 @@ from asr.decoding.ngram import (
     is_compiled,
     load_compiled,
 )
+from asr.decoding.packed import is_packed, load_packed
 
 MISSING_UNKNOWN_LOG10 = -100.0  # what KenLM gives to unknown words when the file has no <unk>
 _COUNT = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)")
@@ -30,12 +32,14 @@ _CHUNK_LINES = 100_000
 
 
 def load_ngram(path: Path | str) -> NgramModel:
-    """Load a language model: a compiled file, an ARPA file, or a folder with one of them in it.
+    """Load a language model: a compiled, packed or ARPA file, or a folder with one of them in it.
 
     Raises:
         LanguageModelError: no such file, or not a usable model.
     """
     path = find_ngram(path)
+    if is_packed(path):
+        return load_packed(path)
     return load_compiled(path) if is_compiled(path) else read_arpa(path)
 
 
@@ -60,8 +64,8 @@ def open_bytes(path: Path) -> IO[bytes]:
 
 
 @dataclass
-class _Level:
-    """The n-grams of one order, as they stand in the file."""
+class Level:
+    """The n-grams of one order, in parts, as they stand in the file: word ids, ln P, ln of back-offs."""
 
     ids: list[NDArray[np.int32]] = field(default_factory=list)
     log_probs: list[NDArray[np.float64]] = field(default_factory=list)
@@ -117,7 +121,7 @@ def read_arpa(path: Path | str) -> NgramModel:
             raise lines.error(
                 f"\\end\\ is expected here, not {_show(line)}: more n-grams than said?"
             )
-    return _assemble(path, words, levels)
+    return assemble(path, words, levels)
 
 
 def _read_counts(lines: _Lines) -> list[int]:
@@ -148,12 +152,12 @@ def _read_counts(lines: _Lines) -> list[int]:
 
 def _read_section(
     lines: _Lines, order: int, count: int, highest: int, ids: dict[bytes, int], words: list[str]
-) -> _Level:
+) -> Level:
     line = lines.skip_blank()
     if line != b"\\%d-grams:" % order:
         more = f": more {order - 1}-grams than said?" if order > 1 and line[:1] != b"\\" else ""
         raise lines.error(f"\\{order}-grams: is expected here, not {_show(line)}{more}")
-    level = _Level()
+    level = Level()
     left = count
     while left:
         chunk = lines.take(min(left, _CHUNK_LINES))
@@ -170,7 +174,7 @@ def _read_section(
 
 def _parse_chunk(
     lines: _Lines, chunk: list[bytes], first_line: int, order: int, is_highest: bool,
-    ids: dict[bytes, int], words: list[str], level: _Level,
+    ids: dict[bytes, int], words: list[str], level: Level,
 ) -> None:  # fmt: skip
     rows = [line.split() for line in chunk]
     widths = {order + 1} if is_highest else {order + 1, order + 2}
@@ -236,7 +240,15 @@ def _show(line: bytes) -> str:
     return repr(text[:60]) if text else "the end of the file"
 
 
-def _assemble(path: Path, words: list[str], levels: list[_Level]) -> NgramModel:
+def assemble(path: Path, words: Sequence[str], levels: list[Level]) -> NgramModel:
+    """The model of n-grams in any order.
+
+    Args:
+        path: what errors name.
+
+    Raises:
+        LanguageModelError: no <s> or </s>, an n-gram whose context is missing or that is there twice.
+    """
     for special in (BEGIN, END):
         if special not in words:
             raise LanguageModelError(
@@ -267,7 +279,7 @@ def _assemble(path: Path, words: list[str], levels: list[_Level]) -> NgramModel:
 
 
 def _parents(
-    path: Path, words: list[str], ids: NDArray[np.int32], context_keys: list[NDArray[np.int64]]
+    path: Path, words: Sequence[str], ids: NDArray[np.int32], context_keys: list[NDArray[np.int64]]
 ) -> NDArray[np.int64]:
     """Position of each n-gram's context in the level before; LanguageModelError if it lacks one."""
     parents = np.zeros(len(ids), np.int64)
@@ -288,12 +300,12 @@ def _parents(
 
 
 def _check_unique(
-    path: Path, words: list[str], ids: NDArray[np.int32], keys: NDArray[np.int64]
+    path: Path, words: Sequence[str], ids: NDArray[np.int32], keys: NDArray[np.int64]
 ) -> None:
     twice = np.flatnonzero(np.diff(keys) == 0)
     if len(twice):
         raise LanguageModelError(f"{path} has the n-gram {_phrase(words, ids[twice[0]])} twice")
 
 
-def _phrase(words: list[str], ids: NDArray[np.int32]) -> str:
+def _phrase(words: Sequence[str], ids: NDArray[np.int32]) -> str:
     return repr(" ".join(words[word_id] for word_id in ids))

@@ -1,0 +1,194 @@
+"""Language models in a quarter of the space, for shipping: what can be worked out is left out, and
+probabilities become codes of eight bits (as KenLM's -q 8: Federico & Bertoldi 2006).
+
+An n-gram of two words or more is stored as the place of its suffix (itself without its first word) among
+the children of its context's suffix: its word, its suffix and its next state follow from that.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.decoding.ngram import (
+    CONTEXT,
+    NODE,
+    ROOT,
+    LanguageModelError,
+    NgramArrays,
+    NgramModel,
+    frozen_arrays,
+)
+
+MAGIC = b"ASR-NGRAM-PACKED-1\n"
+_MAX_CODES = 256
+
+
+def save_packed(model: NgramModel, path: Path | str) -> None:
+    """Write a model in little space; `load_packed` reads it.
+
+    Args:
+        model: with the suffix of every n-gram (asr.lm_close.close_under_suffixes).
+    """
+    with Path(path).open("wb") as file:
+        arrays = dict(_packed(model))
+        entries = {name: [array.dtype.str, array.shape] for name, array in arrays.items()}
+        header = {"counts": model.counts, "arrays": entries}
+        file.write(MAGIC + json.dumps(header).encode() + b"\n")
+        for array in arrays.values():
+            file.write(array.tobytes())
+
+
+def load_packed(path: Path | str) -> NgramModel:
+    """Read a packed model into memory, as large there as any other.
+
+    Raises:
+        LanguageModelError: not a packed model, or cut off.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            if file.readline() != MAGIC:
+                raise LanguageModelError(f"{path} is no packed language model")
+            header = json.loads(file.readline())
+            arrays = {}
+            for name, (dtype, shape) in header["arrays"].items():
+                array = np.fromfile(file, np.dtype(dtype), int(np.prod(shape)))
+                arrays[name] = array.reshape(shape)
+        return _unpacked(tuple(header["counts"]), arrays)
+    except OSError as error:
+        raise LanguageModelError(f"cannot read {path}: {error.strerror or error}") from None
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise LanguageModelError(
+            f"{path} is damaged or cut off: write it again from its ARPA file ({error})"
+        ) from None
+
+
+def is_packed(path: Path | str) -> bool:
+    """Whether the file at `path` begins like a packed model."""
+    with Path(path).open("rb") as file:
+        return file.readline(len(MAGIC)) == MAGIC
+
+
+def suffixes_of(model: NgramModel) -> NDArray[np.int64]:
+    """(M,) the node of each n-gram without its first word: ROOT for unigrams, -1 where there is none."""
+    nodes, contexts = model.arrays
+    parents, orders = parents_of(model), orders_of(model)
+    keys = parents << 32 | nodes["word"][1:]  # ascending
+    shorter = contexts["suffix"][parents].astype(np.int64)
+    wanted = shorter << 32 | nodes["word"][1:]
+    found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    there = (keys[found] == wanted) & (orders[1 + found] == orders[1:] - 1)
+    suffixes = np.where(there, 1 + found, -1)
+    suffixes[: model.counts[0]] = ROOT
+    return np.concatenate([[ROOT], suffixes])
+
+
+def parents_of(model: NgramModel) -> NDArray[np.int64]:
+    """(M - 1,) the context of each node but the root."""
+    children = np.diff(model.arrays.contexts["first_child"])
+    return np.repeat(np.arange(len(children)), children)
+
+
+def orders_of(model: NgramModel) -> NDArray[np.int64]:
+    """(M,) the number of words of each node."""
+    return np.repeat(np.arange(model.order + 1), [1, *model.counts])
+
+
+def _packed(model: NgramModel) -> Iterator[tuple[str, NDArray[Any]]]:
+    nodes, contexts = model.arrays
+    suffixes = suffixes_of(model)
+    if suffixes.min() < 0:
+        raise ValueError("the suffix of an n-gram is missing")
+    yield "text", np.frombuffer("\n".join(model.words).encode(), np.uint8)
+    first_siblings = contexts["first_child"][suffixes[parents_of(model)]]
+    places = suffixes[1:] - first_siblings
+    first = 1
+    for order, count in enumerate(model.counts, start=1):
+        level = slice(first, first + count)
+        if order == 1:
+            yield "log_probs 1", nodes["log_prob"][level]
+        else:
+            yield f"places {order}", _to_bytes(places[first - 1 : first - 1 + count])
+            yield from _coded(f"log_probs {order}", nodes["log_prob"][level])
+        if order < model.order:
+            children = np.diff(contexts["first_child"][first : first + count + 1])
+            yield f"children {order}", _to_bytes(children)
+            yield from _coded(f"backoffs {order}", contexts["backoff"][level])
+        first += count
+
+
+def _unpacked(counts: tuple[int, ...], arrays: dict[str, NDArray[Any]]) -> NgramModel:
+    order, num_nodes = len(counts), 1 + sum(counts)
+    num_contexts = num_nodes - counts[-1]
+    children = [np.array([counts[0]], np.int32)]
+    children += [_from_bytes(arrays[f"children {k}"]) for k in range(1, order)]
+    first_child = np.ones(num_contexts + 1, np.int32)
+    np.cumsum(np.concatenate(children), out=first_child[1:])
+    first_child[1:] += 1
+    words, suffixes, next_states = (np.zeros(num_nodes, np.int32) for _ in range(3))
+    nodes, contexts = np.zeros(num_nodes, NODE), np.zeros(num_contexts + 1, CONTEXT)
+    words[0] = -1
+    first, first_parent = 1, 0
+    for k, count in enumerate(counts, start=1):
+        level = slice(first, first + count)
+        if k == 1:
+            words[level] = np.arange(count)
+            nodes["log_prob"][level] = arrays["log_probs 1"]
+        else:
+            siblings = first_child[suffixes[first_parent:first]]  # of the suffix of each context
+            places = _from_bytes(arrays[f"places {k}"])
+            suffixes[level] = np.repeat(siblings, children[k - 1]) + places
+            words[level] = words[suffixes[level]]
+            nodes["log_prob"][level] = _decoded(arrays, f"log_probs {k}")
+        next_states[level] = next_states[suffixes[level]]
+        if k < order:
+            contexts["backoff"][level] = _decoded(arrays, f"backoffs {k}")
+            matters = (children[k] > 0) | (contexts["backoff"][level] != 0.0)
+            next_states[level][matters] = np.flatnonzero(matters) + first
+        first_parent, first = first, first + count
+    nodes["word"], nodes["next_state"] = words, next_states
+    contexts["first_child"], contexts["suffix"][:-1] = first_child, suffixes[:num_contexts]
+    names = tuple(arrays["text"].tobytes().decode().split("\n"))
+    if len(names) != counts[0]:
+        raise ValueError(f"{counts[0]} words wanted, {len(names)} there")
+    return NgramModel(names, counts, frozen_arrays(NgramArrays(nodes, contexts)))
+
+
+def _to_bytes(numbers: NDArray[Any]) -> NDArray[np.uint8]:
+    """(N,) integers from 0 -> (B, N) their bytes, the lowest first, as many as the largest needs."""
+    width = max(1, (int(numbers.max(initial=0)).bit_length() + 7) // 8)
+    return numbers.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :width].T.copy()
+
+
+def _from_bytes(rows: NDArray[np.uint8]) -> NDArray[np.int32]:
+    numbers: NDArray[np.int32] = rows[0].astype(np.int32)
+    for place, row in enumerate(rows[1:], start=1):
+        numbers |= row.astype(np.int32) << (8 * place)
+    return numbers
+
+
+def _coded(name: str, values: NDArray[np.float32]) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Codes of eight bits, and what each stands for: the mean of values of which there are as many.
+
+    0 stays 0, which says that a context without children is none; at most 256 values stay as they are.
+    """
+    table = np.unique(values)
+    if len(table) > _MAX_CODES:
+        parts = np.array_split(np.sort(values[values != 0]), _MAX_CODES - 1)
+        table = np.unique([0.0, *(part.mean() for part in parts)]).astype(np.float32)
+    middles = (table[1:].astype(np.float64) + table[:-1]) / 2
+    codes = np.searchsorted(middles, values)
+    if (values == 0).any():
+        zero = int(np.searchsorted(table, 0.0))
+        codes[(codes == zero) & (values != 0)] += 1 if zero == 0 else -1
+    yield name, codes.astype(np.uint8)
+    yield f"{name}: values", table
+
+
+def _decoded(arrays: dict[str, NDArray[Any]], name: str) -> NDArray[np.float32]:
+    values: NDArray[np.float32] = arrays[f"{name}: values"][arrays[name]]
+    return values
