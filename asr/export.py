@@ -24,7 +24,7 @@ def export_bundle(
     Args:
         model: its folder, or "default".
         weights: "float32", "float16" or "int8"; None: as they are stored.
-        lm: compiled language model, ARPA file, or a folder with one, that replaces the bundle's.
+        lm: language model, compiled or ARPA, or a folder with one, that replaces the bundle's; packed.
         without_lm: leave the language model and its tuned values out.
         lexicon: file that replaces the bundle's: how words are said in the phones that it writes.
 
@@ -49,17 +49,22 @@ def export_bundle(
 
 
 def save_with_language_model(bundle: Bundle, out: Path | str, lm: Path | str | None) -> Path:
-    """Write `bundle` to `out`, with `lm`, packed, for its language model where one is given."""
-    from asr.decoding.arpa import load_ngram
-    from asr.decoding.packed import save_packed
+    """Write `bundle` to `out`, with `lm` for its language model where one is given.
+
+    It is packed: a third of the compiled form's space, for probabilities of eight bits.
+    """
+    from asr.decoding.arpa import find_ngram, load_ngram
+    from asr.decoding.packed import is_packed, save_packed
     from asr.lm_close import close_under_suffixes
 
     bundle = replace(bundle, sections=_of_a_copy(bundle))
     if lm is None:
         return save_bundle(bundle, out)
     with tempfile.TemporaryDirectory(prefix="asr-") as folder:
-        packed = Path(folder) / LM_FILE
-        save_packed(close_under_suffixes(load_ngram(lm)), packed)
+        packed = find_ngram(lm)
+        if not is_packed(packed):
+            model, packed = load_ngram(packed), Path(folder) / LM_FILE
+            save_packed(close_under_suffixes(model), packed)
         return save_bundle(replace(bundle, language_model=packed), out)
 
 

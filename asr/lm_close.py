@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.decoding.arpa import Level, assemble
-from asr.decoding.ngram import NgramModel, advance
+from asr.decoding.lookup import advance
+from asr.decoding.ngram import NgramModel
 from asr.decoding.packed import parents_of, suffixes_of
 
 

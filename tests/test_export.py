@@ -18,6 +18,8 @@ from asr.bundle import (
 )
 from asr.cli import main
 from asr.confidence import Calibration
+from asr.decoding.arpa import load_ngram
+from asr.decoding.packed import is_packed
 from asr.errors import AsrError, UsageError
 from asr.export import export_bundle
 from asr.pronunciation import read_lexicon
@@ -45,13 +47,14 @@ def test_rounded_weights_stay_rounded_in_copies_of_the_copy(model: Path, tmp_pat
     torch.testing.assert_close(*outputs, rtol=0, atol=0.1)
 
 
-def test_a_language_model_is_put_in_compiled_and_left_out_again(
-    model: Path, tmp_path: Path
-) -> None:
+def test_a_language_model_is_put_in_packed_and_left_out_again(model: Path, tmp_path: Path) -> None:
     lm = write_language_model(tmp_path / "lm.ngram")
     with_lm = load_bundle(export_bundle(model, tmp_path / "with", lm=lm))
     assert with_lm.language_model is not None
-    assert with_lm.language_model.read_bytes() == lm.read_bytes()
+    assert is_packed(with_lm.language_model)
+    assert with_lm.language_model.stat().st_size < lm.stat().st_size
+    scores = [load_ngram(path).score("a fox") for path in (with_lm.language_model, lm)]
+    assert scores[0] == pytest.approx(scores[1], abs=0.05)
     assert with_lm.decoding == TUNED
     greedy = load_bundle(export_bundle(tmp_path / "with", tmp_path / "greedy", without_lm=True))
     assert greedy.language_model is greedy.decoding is greedy.beam_calibration is None

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asr.decoding.ngram import NgramModel, advance
+from asr.decoding.lookup import advance
+from asr.decoding.ngram import NgramModel
 from asr.errors import AsrError, UsageError
 from asr.lm import LmOptions, measure_perplexity, train_language_model
 from asr.lm_text import Corpus, TextSource, number_words, read_sentences

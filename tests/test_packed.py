@@ -6,11 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asr.bundle import Bundle, load_bundle, save_bundle
 from asr.decoding.arpa import load_ngram
 from asr.decoding.ngram import LanguageModelError, NgramModel
 from asr.decoding.packed import load_packed, save_packed, suffixes_of
-from asr.export import export_bundle
 from asr.lm import LmOptions, train_language_model
 from asr.lm_close import close_under_suffixes
 from asr.lm_prune import prune_by_entropy
@@ -111,15 +109,3 @@ def test_damaged_packed_model_is_explained(pruned: NgramModel, tmp_path: Path) -
         load_ngram(path)
     with pytest.raises(LanguageModelError, match="no packed language model"):
         load_packed(write_language_model(tmp_path / "compiled.ngram"))
-
-
-def test_export_packs_the_language_model(tiny_bundle: Bundle, tmp_path: Path) -> None:
-    save_bundle(tiny_bundle, tmp_path / "bundle")
-    compiled = write_language_model(tmp_path / "lm.ngram")
-    export_bundle(tmp_path / "bundle", tmp_path / "small", lm=compiled)
-    packed = load_bundle(tmp_path / "small").language_model
-    assert packed is not None
-    assert packed.stat().st_size < compiled.stat().st_size
-    assert load_ngram(packed).score("a fox") == pytest.approx(
-        load_ngram(compiled).score("a fox"), abs=0.05
-    )

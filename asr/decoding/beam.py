@@ -17,13 +17,12 @@ from math import inf, isnan
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.alignment import viterbi
 from asr.decoding.hotwords import NO_HOTWORDS, HotwordArrays
 from asr.decoding.hypothesis import Hypothesis, WordRange
 from asr.decoding.language import LanguageModel
 from asr.decoding.lexicon import EMPTY_LEXICON, Alphabet
 from asr.decoding.ngram import CONTEXT, NODE, NgramArrays, frozen_arrays
-from asr.decoding.prefix_search import (
+from asr.decoding.search_setup import (
     NO_LM,
     PARAMETERS,
     PLAIN,
@@ -32,9 +31,6 @@ from asr.decoding.prefix_search import (
     TOKEN,
     WORD_START,
     Setup,
-    search,
-    spell,
-    words_of,
 )
 from asr.errors import AsrError, UsageError
 
@@ -121,6 +117,8 @@ class BeamDecoder:
         """
         if count < 1:
             raise UsageError(f"the number of hypotheses must be at least 1, not {count}")
+        from asr.decoding.prefix_search import spell  # numba, which making a decoder does without
+
         log_probs = self._checked(log_probs)
         if not len(log_probs):
             return [Hypothesis((), (), (), 0.0, () if self._said else None)]
@@ -179,6 +177,8 @@ class BeamDecoder:
 
     def _words(self, token_ids: NDArray[np.int32], last_rank: int) -> tuple[WordRange, ...]:
         """The words that are said; what is cut off at the end is none."""
+        from asr.decoding.prefix_search import words_of
+
         assert self._said is not None
         names = self._said.ngram.words
         found = words_of(self._setup, token_ids, last_rank).tolist()
@@ -203,6 +203,8 @@ class BeamDecoder:
         score: float,
         words: tuple[WordRange, ...] | None,
     ) -> Hypothesis:
+        from asr.decoding.alignment import viterbi
+
         spans, means, _ = viterbi(log_probs, token_ids, self.alphabet.blank_id)
         return Hypothesis(
             token_ids=tuple(token_ids.tolist()),
@@ -250,6 +252,8 @@ def _announced_search(
     setup: Setup, log_probs: NDArray[np.float32], tree: NDArray[np.void]
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Search; if compiling takes more than a second, say so."""
+    from asr.decoding.prefix_search import search
+
     probs = np.exp(log_probs, dtype=np.float64)
     if search.signatures:
         return search(setup, log_probs, probs, tree)  # type: ignore[no-any-return]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from asr.decoding.lexicon import EMPTY_LEXICON, Alphabet, Trie, build_lexicon
 from asr.decoding.ngram import BEGIN, END, UNKNOWN, LanguageModelError, NgramModel
-from asr.decoding.prefix_search import TOKEN_LM, WORD_LM
+from asr.decoding.search_setup import TOKEN_LM, WORD_LM
 from asr.errors import AsrError
 
 _MIN_SPELLED = 0.1  # share of the unigram probability that the model must be able to write

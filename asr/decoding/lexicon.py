@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -108,77 +107,50 @@ def build_lexicon(
         itertools.chain.from_iterable(spellings), np.int32
     )
     likeliest_first = np.lexsort((-log_probs, *table.T[::-1]))
-    nodes = np.zeros(1 + int(lengths.sum()) + 1, LEXICON_NODE)
-    alike = np.zeros(len(spellings), np.int32)
-    num_nodes, num_alike = _fill(
-        nodes,
-        alike,
+    return _trie(
         table[likeliest_first],
         np.asarray(word_ids, np.int32)[likeliest_first],
         np.asarray(log_probs, np.float32)[likeliest_first],
         max_alike,
     )
-    return Trie(nodes[: num_nodes + 1].copy(), alike[:num_alike].copy())
 
 
-@numba.njit(nogil=True, cache=True)
-def _fill(nodes, alike, table, word_ids, log_probs, max_alike):  # type: ignore[no-untyped-def]
-    """Breadth-first trie of a sorted table of spellings, padded with -1; (number of nodes, of alike)."""
-    num_words, max_length = table.shape
-    node_of_row = np.zeros(num_words, np.int32)
-    num_nodes, num_alike = 1, 0
-    nodes[0].token, nodes[0].word, nodes[0].best_log_prob = -1, -1, log_probs.max()
-    for depth in range(max_length):
-        previous = -1
-        for row in range(num_words):
-            token = table[row, depth]
-            if token < 0:
-                continue
-            parent = node_of_row[row]
-            if parent != previous:
-                nodes[parent].first_child = num_nodes
-            if parent != previous or nodes[num_nodes - 1].token != token:
-                nodes[num_nodes].token, nodes[num_nodes].word = token, -1
-                nodes[num_nodes].best_log_prob = -np.inf
-                nodes[num_nodes].first_alike = num_alike
-                num_nodes += 1
-            previous, node = parent, num_nodes - 1
-            node_of_row[row] = node
-            nodes[node].best_log_prob = max(nodes[node].best_log_prob, log_probs[row])
-            is_last = depth + 1 == max_length or table[row, depth + 1] < 0
-            if is_last and nodes[node].word < 0:
-                nodes[node].word = word_ids[row]
-            elif is_last and num_alike - nodes[node].first_alike + 1 < max_alike:
-                alike[num_alike] = word_ids[row]
-                num_alike += 1
-    nodes[num_nodes].first_child, nodes[num_nodes].word = num_nodes, -1
-    nodes[num_nodes].first_alike = num_alike
-    for node in range(
-        num_nodes - 1, -1, -1
-    ):  # a childless node's children begin where the next's do
-        if nodes[node].first_child == 0:
-            nodes[node].first_child = nodes[node + 1].first_child
-    return num_nodes, num_alike
-
-
-@numba.njit(nogil=True, cache=True)
-def find_token(nodes, node, token):  # type: ignore[no-untyped-def]
-    """The child of `node` by `token`, or -1."""
-    first, end = nodes[node].first_child, nodes[node + 1].first_child
-    last = end
-    while first < last:
-        middle = (first + last) >> 1
-        if nodes[middle].token < token:
-            first = middle + 1
-        else:
-            last = middle
-    return first if first < end and nodes[first].token == token else -1
-
-
-@numba.njit(nogil=True, cache=True)
-def word_at(nodes, alike, node, rank):  # type: ignore[no-untyped-def]
-    """The word of that rank, the likeliest being 0, among those that end at `node`, or -1."""
-    if rank == 0:
-        return np.int64(nodes[node].word)
-    place = nodes[node].first_alike + rank - 1
-    return np.int64(alike[place]) if place < nodes[node + 1].first_alike else np.int64(-1)
+def _trie(
+    table: NDArray[np.int32],
+    word_ids: NDArray[np.int32],
+    log_probs: NDArray[np.float32],
+    max_alike: int,
+) -> Trie:
+    """Of a sorted table of spellings (W, U), padded with -1: breadth first, a depth at a time."""
+    nodes = np.zeros(1 + int((table >= 0).sum()) + 1, LEXICON_NODE)
+    nodes[0] = (0, -1, NO_WORD, 0, log_probs.max())
+    node_of_row = np.zeros(len(table), np.int32)
+    alike = [np.zeros(0, np.int32)]
+    num_nodes = 1
+    for tokens, following in zip(table.T, [*table.T[1:], np.full(len(table), -1)], strict=True):
+        rows = np.flatnonzero(tokens >= 0)
+        parents, spelled = node_of_row[rows], tokens[rows]
+        is_new = np.ones(len(rows), bool)
+        is_new[1:] = (parents[1:] != parents[:-1]) | (spelled[1:] != spelled[:-1])
+        starts, of_level = np.flatnonzero(is_new), np.cumsum(is_new) - 1
+        level = nodes[num_nodes : num_nodes + len(starts)]
+        level["token"] = spelled[starts]
+        level["best_log_prob"] = np.maximum.reduceat(log_probs[rows], starts)
+        heads = parents[starts]
+        eldest = np.flatnonzero(np.diff(heads, prepend=-1))
+        nodes["first_child"][heads[eldest]] = num_nodes + eldest
+        # words that end here come before those that go on, the likeliest first
+        is_last, rank = following[rows] < 0, np.arange(len(rows)) - starts[of_level]
+        level["word"] = np.where(is_last[starts], word_ids[rows[starts]], NO_WORD)
+        others = is_last & (rank > 0) & (rank < max_alike)
+        counts = np.bincount(of_level[others], minlength=len(starts))
+        level["first_alike"] = sum(map(len, alike)) + np.cumsum(counts) - counts
+        alike.append(word_ids[rows[others]])
+        node_of_row[rows] = num_nodes + of_level
+        num_nodes += len(starts)
+    nodes = nodes[: num_nodes + 1].copy()
+    nodes[num_nodes] = (num_nodes, 0, NO_WORD, sum(map(len, alike)), 0.0)
+    # a childless node's children begin where the next one's do
+    first_children = np.where(nodes["first_child"] > 0, nodes["first_child"], num_nodes)
+    nodes["first_child"] = np.minimum.accumulate(first_children[::-1])[::-1]
+    return Trie(nodes, np.concatenate(alike))

@@ -15,7 +15,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -100,6 +99,8 @@ class NgramModel:
         Returns:
             (U,) scores, or (U + 1,) with that of the end of the sentence (`end`).
         """
+        from asr.decoding.lookup import score_sequence  # numba, which loading does without
+
         ids = self.encode(words)
         if end:
             ids = np.append(ids, np.int32(self.end_id))
@@ -184,64 +185,6 @@ def frozen_arrays(arrays: NgramArrays) -> NgramArrays:
     return NgramArrays(*views)
 
 
-@numba.njit(nogil=True, cache=True)
-def find_child(nodes, first, last, word):  # type: ignore[no-untyped-def]
-    """Node of `word` among the sorted children first..last-1, or -1."""
-    end = last
-    while first < last:
-        middle = (first + last) >> 1
-        if nodes[middle].word < word:
-            first = middle + 1
-        else:
-            last = middle
-    return first if first < end and nodes[first].word == word else -1
-
-
-@numba.njit(nogil=True, cache=True)
-def advance(nodes, contexts, state, word):  # type: ignore[no-untyped-def]
-    """Score `word` in `state`: (ln P, next state)."""
-    score = 0.0
-    while state != ROOT:
-        first, last = contexts[state].first_child, contexts[state + 1].first_child
-        node = find_child(nodes, first, last, word)
-        if node >= 0:
-            return score + nodes[node].log_prob, nodes[node].next_state
-        score += contexts[state].backoff
-        state = contexts[state].suffix
-    return score + nodes[1 + word].log_prob, nodes[1 + word].next_state
-
-
-@numba.njit(nogil=True, cache=True)
-def score_sequence(nodes, contexts, state, word_ids):  # type: ignore[no-untyped-def]
-    """ln P of each of `word_ids`, read from `state` on."""
-    scores = np.empty(len(word_ids), np.float64)
-    for position in range(len(word_ids)):
-        scores[position], state = advance(nodes, contexts, state, word_ids[position])
-    return scores
-
-
-@numba.njit(nogil=True, cache=True)
-def _link(nodes, contexts, suffixes):  # type: ignore[no-untyped-def]
-    """Fill in the suffix of each context and the next state of each node; suffixes (M,) is scratch."""
-    num_contexts = len(contexts) - 1
-    for parent in range(num_contexts):
-        contexts[parent].suffix = suffixes[parent]
-        for node in range(contexts[parent].first_child, contexts[parent + 1].first_child):
-            word = nodes[node].word
-            context, child = parent, -1
-            while context != ROOT and child < 0:
-                context = suffixes[context]
-                child = find_child(
-                    nodes, contexts[context].first_child, contexts[context + 1].first_child, word
-                )
-            suffixes[node] = max(child, ROOT)
-            matters = node < num_contexts and (
-                contexts[node + 1].first_child > contexts[node].first_child
-                or contexts[node].backoff != 0.0
-            )
-            nodes[node].next_state = node if matters else nodes[suffixes[node]].next_state
-
-
 def build_model(
     words: Sequence[str],
     levels: Sequence[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]],
@@ -255,6 +198,8 @@ def build_model(
             (zeros for the unigrams); sorted by (parent, word id), every unigram at its id.
         backoffs: per order but the last, natural logarithms, as the levels are sorted.
     """
+    from asr.decoding.lookup import link  # numba, which loading does without
+
     sizes = [len(level[1]) for level in levels]
     child_counts = [
         np.bincount(level[0], minlength=size)
@@ -266,5 +211,5 @@ def build_model(
     contexts = np.zeros(1 + sum(len(counts) for counts in child_counts), CONTEXT)
     contexts["first_child"] = 1 + np.cumsum(np.concatenate([[0], *child_counts]))
     contexts["backoff"] = np.concatenate([[0.0], *backoffs, [0.0]])
-    _link(nodes, contexts, np.zeros(len(nodes), np.int32))
+    link(nodes, contexts, np.zeros(len(nodes), np.int32))
     return NgramModel(tuple(words), tuple(sizes), frozen_arrays(NgramArrays(nodes, contexts)))
