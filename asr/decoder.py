@@ -2,35 +2,30 @@
 
 import gc
 import hashlib
-import itertools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr.bundle import Bundle, Decoding
+from asr.decoding.arpa import find_ngram, load_ngram
+from asr.decoding.beam import OVER_PHONES, BeamDecoder, BeamOptions
 from asr.decoding.greedy import greedy_decode
+from asr.decoding.hotwords import Hotword, build_hotwords
 from asr.decoding.hypothesis import Hypothesis, LogProbs
+from asr.decoding.language import LanguageModel, phone_language_model, word_language_model
+from asr.decoding.lexicon import Alphabet
+from asr.decoding.ngram import LanguageModelError
 from asr.errors import AsrError, UsageError
+from asr.hotword_list import check_known, pronounced, read_hotwords
 from asr.pronunciation import Lexicon, read_lexicon
-from asr.text import normalize
-
-if TYPE_CHECKING:  # numba, which greedy decoding does without
-    from asr.decoding.beam import BeamDecoder, BeamOptions
-    from asr.decoding.hotwords import Hotword
-    from asr.decoding.language import LanguageModel
-    from asr.decoding.lexicon import Alphabet
-    from asr.decoding.ngram import NgramModel
 
 DECODERS = ("greedy", "beam")
-DEFAULT_HOTWORD_WEIGHT = 5.0
 LOG = logging.getLogger(__name__)
-_MOST_PRONUNCIATIONS = 8  # of a hot word that is a phrase
 
 
 @dataclass(frozen=True)
@@ -87,7 +82,7 @@ class Decoder:
 
     name: str = "greedy"
     settings: str = "greedy"
-    beam: "BeamDecoder | None" = None
+    beam: BeamDecoder | None = None
     over_phones: bool = False
 
     def decode_batch(self, utterances: Sequence[LogProbs], threads: int = 1) -> list[Hypothesis]:
@@ -123,9 +118,6 @@ def make_decoder(bundle: Bundle, options: DecoderOptions | None = None) -> Decod
     options = options or DecoderOptions()
     if not options.is_beam(bundle):
         return GREEDY
-    from asr.decoding.beam import BeamDecoder
-    from asr.decoding.hotwords import build_hotwords
-
     path = options.lm or bundle.language_model
     closed = path is not None and options.unknown_penalty is None
     with _collection_paused():
@@ -136,14 +128,14 @@ def make_decoder(bundle: Bundle, options: DecoderOptions | None = None) -> Decod
     if options.hotwords is not None:
         hot = read_hotwords(options.hotwords, bundle)
         if language_model and options.unknown_penalty is None:
-            _check_known(hot, language_model.ngram, lexicon, bundle, options.hotwords)
+            check_known(hot, language_model.ngram, lexicon, bundle, options.hotwords)
     name = _name(beam_options, language_model, len(hot), over_phones=lexicon is not None)
     if lexicon is not None and language_model is not None:
         word_ids = language_model.ngram.word_ids
-        hot = tuple(said for one in hot for said in _said(one, lexicon, word_ids, bundle))
+        hot = tuple(said for one in hot for said in pronounced(one, lexicon, word_ids, bundle))
     alphabet = alphabet_of(bundle, lexicon)
     hotwords = build_hotwords(hot, alphabet) if options.hotwords is not None else None
-    files = [file for file in (options.lm and _lm_file(options.lm), options.hotwords) if file]
+    files = [file for file in (options.lm and find_ngram(options.lm), options.hotwords) if file]
     settings = " ".join([name, repr(beam_options), *map(_fingerprint, files)])
     beam = BeamDecoder(alphabet, beam_options, language_model, hotwords)
     return Decoder(name, settings, beam, over_phones=lexicon is not None)
@@ -167,25 +159,19 @@ def lexicon_of(bundle: Bundle) -> Lexicon | None:
     return None if bundle.lexicon is None else read_lexicon(bundle.lexicon, bundle.phones)
 
 
-def alphabet_of(bundle: Bundle, lexicon: Lexicon | None = None) -> "Alphabet":
+def alphabet_of(bundle: Bundle, lexicon: Lexicon | None = None) -> Alphabet:
     """What a search writes: the bundle's tokens, or the phones of a lexicon."""
-    from asr.decoding.lexicon import Alphabet
-
     return Alphabet.from_tokens(lexicon.phones if lexicon else bundle.tokenizer.tokens)
 
 
 def bind_language_model(
     bundle: Bundle, path: Path | str, lexicon: Lexicon | None = None
-) -> "LanguageModel":
+) -> LanguageModel:
     """A word n-gram model for the bundle's tokens, or for the phones of a lexicon.
 
     Raises:
         LanguageModelError: no usable model, or next to none of its words can be written.
     """
-    from asr.decoding.arpa import load_ngram
-    from asr.decoding.language import phone_language_model, word_language_model
-    from asr.decoding.ngram import LanguageModelError
-
     alphabet = alphabet_of(bundle, lexicon)
     try:
         ngram = load_ngram(path)
@@ -205,87 +191,8 @@ def bind_language_model(
     return model
 
 
-def read_hotwords(path: Path | str, bundle: Bundle) -> "tuple[Hotword, ...]":
-    """Phrases of a file, normalised as the bundle's training text was.
-
-    A line is a phrase, optionally a tab and its weight; empty lines are skipped.
-
-    Raises:
-        UsageError: unreadable, empty, a weight that is no number, a phrase that cannot be written.
-    """
-    path = Path(path)
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise UsageError(f"cannot read the hot words in {path}: {reason}") from None
-    hotwords = [
-        _hotword(line, f"{path}, line {number}", bundle)
-        for number, line in enumerate(lines, start=1)
-        if line.strip()
-    ]
-    if not hotwords:
-        raise UsageError(f"{path} has no hot words: write one a line, or leave the option out")
-    return tuple(hotwords)
-
-
-def _hotword(line: str, place: str, bundle: Bundle) -> "Hotword":
-    from asr.decoding.hotwords import Hotword
-
-    phrase, tab, weight = line.partition("\t")
-    try:
-        value = float(weight) if tab else DEFAULT_HOTWORD_WEIGHT
-    except ValueError:
-        raise UsageError(f"{place}: {weight.strip()!r} is no weight, such as 5") from None
-    if not np.isfinite(value):
-        raise UsageError(f"{place}: the weight must be finite, not {weight.strip()}")
-    try:
-        token_ids = tuple(bundle.tokenizer.encode(normalize(phrase, bundle.normalizer)))
-    except AsrError as error:
-        raise UsageError(f"{place}: {error}") from None
-    if not token_ids:
-        raise UsageError(f"{place}: {phrase!r} has no words that the model can write")
-    return Hotword(token_ids, value)
-
-
-def _said(
-    hotword: "Hotword", lexicon: Lexicon, word_ids: Mapping[str, int], bundle: Bundle
-) -> "list[Hotword]":
-    """A hot word as each sequence of phones that it can be said with; none without pronunciations."""
-    text = bundle.tokenizer.decode(hotword.token_ids)
-    of_words = tuple(word_ids[word] for word in text.split())
-    return [
-        replace(hotword, token_ids=tuple(phone_ids), word_ids=of_words)
-        for phone_ids in itertools.islice(lexicon.encodings(text), _MOST_PRONUNCIATIONS)
-    ]
-
-
-def _check_known(
-    hotwords: "Sequence[Hotword]",
-    ngram: "NgramModel",
-    lexicon: Lexicon | None,
-    bundle: Bundle,
-    path: Path | str,
-) -> None:
-    """A hot word outside a closed vocabulary would do nothing: say so."""
-    decode: Callable[[Sequence[int]], str] = bundle.tokenizer.decode
-    words = {word for hotword in hotwords for word in decode(hotword.token_ids).split()}
-    known = set(ngram.word_ids)
-    if lexicon is not None:
-        known &= lexicon.words.keys()
-    unknown = sorted(words - known)
-    if unknown:
-        shown = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
-        raise UsageError(
-            f"{path}: the language model lacks {len(unknown)} of the hot words ({shown}); "
-            "--unknown-penalty 5 lets words be written that it lacks"
-        )
-
-
-def search_options(decoding: Decoding | None, *, over_phones: bool) -> "BeamOptions":
+def search_options(decoding: Decoding | None, *, over_phones: bool) -> BeamOptions:
     """Options of a search as a bundle has them tuned; None: as they are by default."""
-    from asr.decoding.beam import OVER_PHONES, BeamOptions
-
     options = OVER_PHONES if over_phones else BeamOptions()
     if decoding is None:
         return options
@@ -299,7 +206,7 @@ def search_options(decoding: Decoding | None, *, over_phones: bool) -> "BeamOpti
 
 def _beam_options(
     bundle: Bundle, options: DecoderOptions, lexicon: Lexicon | None, *, has_lm: bool
-) -> "BeamOptions":
+) -> BeamOptions:
     lacking = [name for name in _NEED_LM if getattr(options, name) is not None]
     if lacking and not has_lm:
         raise UsageError(f"{_named(lacking)} needs a language model: add --lm")
@@ -311,8 +218,8 @@ def _beam_options(
 
 
 def _name(
-    options: "BeamOptions",
-    language_model: "LanguageModel | None",
+    options: BeamOptions,
+    language_model: LanguageModel | None,
     num_hot: int,
     *,
     over_phones: bool,
@@ -326,12 +233,6 @@ def _name(
     if num_hot:
         name += f" + {num_hot} hot word{'s' * (num_hot > 1)}"
     return name
-
-
-def _lm_file(path: Path | str) -> Path:
-    from asr.decoding.arpa import find_ngram
-
-    return find_ngram(path)
 
 
 def _fingerprint(path: Path | str) -> str:

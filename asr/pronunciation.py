@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from asr.decoding.arpa import open_bytes
 from asr.errors import AsrError
 from asr.tokenizer import BLANK, SPACE
 
@@ -71,8 +72,6 @@ def read_lexicon(path: Path | str, phones: Phones | None = None) -> Lexicon:
     Raises:
         AsrError: unreadable, a word without phones, a phone that is not in the vocabulary.
     """
-    from asr.decoding.arpa import open_bytes  # with numba, which greedy decoding does without
-
     path = Path(path)
     try:
         with open_bytes(path) as file:

@@ -12,11 +12,12 @@ from language_bundle import SENTENCES, write_language_model, write_noise_manifes
 
 from asr.bundle import Bundle, BundleError, Decoding, load_bundle, save_bundle
 from asr.cli import main
-from asr.decoder import DecoderOptions, make_decoder, read_hotwords
+from asr.decoder import DecoderOptions, make_decoder
 from asr.decoding.hypothesis import LogProbs
 from asr.decoding.ngram import LanguageModelError
 from asr.encoder import EncoderConfig
 from asr.errors import AsrError, UsageError
+from asr.hotword_list import read_hotwords
 from asr.model import AcousticModel, ModelConfig
 from asr.tokenizer import BLANK, BpeTokenizer
 from asr.transcribe import Recognizer, load_model, to_transcript
