@@ -1,6 +1,8 @@
 """The model that comes with asr: there, small, plain files, and as good as its card says."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,12 @@ def test_it_is_a_small_folder_of_plain_files() -> None:
     assert bundle.decoding is not None
     assert bundle.greedy_calibration is not None
     assert bundle.beam_calibration is not None
+
+
+def test_loading_it_imports_no_compiler() -> None:
+    """Which takes half a second, and is for the first search."""
+    load = "import asr, sys; asr.load_model(); sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", load], check=False).returncode == 0
 
 
 def test_its_card_is_its_own() -> None:
