@@ -90,6 +90,18 @@ def test_padding_changes_nothing() -> None:
     )
 
 
+def test_it_is_float32_in_training_with_bfloat16() -> None:
+    log_probs = random_log_probs(2, 1, 40, V)
+    found, gradients = [], []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            total = log_partitions(log_probs, torch.tensor([40]), TRIGRAM)
+        found.append(total)
+        gradients.append(torch.autograd.grad(total.sum(), log_probs)[0])
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+    torch.testing.assert_close(*gradients, rtol=0, atol=0)
+
+
 def test_long_and_sharp_utterances_stay_finite() -> None:
     log_probs = (60 * random_log_probs(3, 1, 1500, V).detach()).log_softmax(-1).requires_grad_()
     total = log_partitions(log_probs, torch.tensor([1500]), TRIGRAM)
