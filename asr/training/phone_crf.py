@@ -67,8 +67,9 @@ def sequence_log_probs(trigram: Tensor, phones: Tensor, lengths: Tensor) -> Tens
 def log_partitions(log_probs: Tensor, output_lengths: Tensor, trigram: Tensor) -> Tensor:
     """ln of the sum over all CTC paths of P(path) P(the phones that the path spells), differentiably.
 
-    Exact, and in float32 in every precision mode. The state of the forward recursion is the last two phones
-    and whether the last frame is a blank, V V 2 of them; probabilities are scaled to sum to one in every frame.
+    Exact, and in float32 in every precision mode. The state of the forward recursion is the last two
+    phones and whether the last frame is a blank, V V 2 of them; probabilities are scaled to sum to one
+    in every frame.
 
     Args:
         log_probs: (B, T', V) natural logarithms.
