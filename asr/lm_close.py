@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from asr.decoding.arpa import Level, assemble
 from asr.decoding.lookup import advance
-from asr.decoding.ngram import NgramModel
-from asr.decoding.packed import parents_of, suffixes_of
+from asr.decoding.ngram import NgramModel, parents_of
+from asr.decoding.packed import suffixes_of
 
 
 def close_under_suffixes(model: NgramModel) -> NgramModel:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.ngram import ROOT, NgramModel, build_model
+from asr.decoding.ngram import ROOT, NgramModel, build_model, parents_of
 
 Floats = NDArray[np.float64]
 
@@ -16,8 +16,7 @@ def prune_by_entropy(model: NgramModel, threshold: float) -> NgramModel:
     """
     nodes, contexts = model.arrays
     num_nodes, num_contexts = len(nodes), len(contexts) - 1
-    parents = np.repeat(np.arange(num_contexts), np.diff(contexts["first_child"]))
-    parents = np.concatenate([[ROOT], parents])
+    parents = np.concatenate([[ROOT], parents_of(model)])
     log_probs = nodes["log_prob"].astype(np.float64)
     lower = _lower_log_probs(model, parents)
     reached = _log_prob_of_contexts(model, parents, log_probs)
@@ -107,8 +106,7 @@ def _backoff_weights(model: NgramModel, order: int) -> Floats:
     """ln of the back-off weights of the contexts of order - 1 words, so that each sums to 1."""
     contexts = model.arrays.contexts
     num_contexts = len(contexts) - 1
-    parents = np.repeat(np.arange(num_contexts), np.diff(contexts["first_child"]))
-    parents = np.concatenate([[ROOT], parents])
+    parents = np.concatenate([[ROOT], parents_of(model)])
     first = 1 + sum(model.counts[: order - 1])
     lower = _lower_log_probs(model, parents)[first:]
     probs = np.exp(model.arrays.nodes["log_prob"][first:].astype(np.float64))

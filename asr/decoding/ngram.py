@@ -9,7 +9,8 @@ are natural logarithms; ARPA files hold base 10.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -136,7 +137,7 @@ def load_compiled(path: Path | str) -> NgramModel:
         LanguageModelError: not a compiled model, or cut off.
     """
     path = Path(path)
-    try:
+    with damage_explained(path):
         with path.open("rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:
                 raise LanguageModelError(f"{path} is no compiled language model (`asr lm train`)")
@@ -151,18 +152,36 @@ def load_compiled(path: Path | str) -> NgramModel:
         )
         words = tuple(text.tobytes().decode().split("\n"))
         return NgramModel(words, tuple(header["counts"]), frozen_arrays(arrays))
+
+
+@contextmanager
+def damage_explained(path: Path) -> Iterator[None]:
+    """What reading a damaged file raises becomes a LanguageModelError that names it."""
+    try:
+        yield
     except OSError as error:
         raise LanguageModelError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         raise LanguageModelError(
-            f"{path} is damaged or cut off: compile it again from its ARPA file ({error})"
+            f"{path} is damaged or cut off: make it again from its ARPA file ({error})"
         ) from None
 
 
 def is_compiled(path: Path | str) -> bool:
     """Whether the file at `path` begins like a compiled model."""
+    return begins_with(path, _MAGIC)
+
+
+def begins_with(path: Path | str, magic: bytes) -> bool:
+    """Whether the file at `path` begins with these bytes."""
     with Path(path).open("rb") as file:
-        return file.read(len(_MAGIC)) == _MAGIC
+        return file.read(len(magic)) == magic
+
+
+def parents_of(model: NgramModel) -> NDArray[np.int64]:
+    """(M - 1,) the context of each node but the root."""
+    children = np.diff(model.arrays.contexts["first_child"])
+    return np.repeat(np.arange(len(children)), children)
 
 
 def _view(

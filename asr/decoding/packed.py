@@ -20,7 +20,10 @@ from asr.decoding.ngram import (
     LanguageModelError,
     NgramArrays,
     NgramModel,
+    begins_with,
+    damage_explained,
     frozen_arrays,
+    parents_of,
 )
 
 MAGIC = b"ASR-NGRAM-PACKED-1\n"
@@ -49,7 +52,7 @@ def load_packed(path: Path | str) -> NgramModel:
         LanguageModelError: not a packed model, or cut off.
     """
     path = Path(path)
-    try:
+    with damage_explained(path):
         with path.open("rb") as file:
             if file.readline() != MAGIC:
                 raise LanguageModelError(f"{path} is no packed language model")
@@ -59,18 +62,11 @@ def load_packed(path: Path | str) -> NgramModel:
                 array = np.fromfile(file, np.dtype(dtype), int(np.prod(shape)))
                 arrays[name] = array.reshape(shape)
         return _unpacked(tuple(header["counts"]), arrays)
-    except OSError as error:
-        raise LanguageModelError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise LanguageModelError(
-            f"{path} is damaged or cut off: write it again from its ARPA file ({error})"
-        ) from None
 
 
 def is_packed(path: Path | str) -> bool:
     """Whether the file at `path` begins like a packed model."""
-    with Path(path).open("rb") as file:
-        return file.readline(len(MAGIC)) == MAGIC
+    return begins_with(path, MAGIC)
 
 
 def suffixes_of(model: NgramModel) -> NDArray[np.int64]:
@@ -85,12 +81,6 @@ def suffixes_of(model: NgramModel) -> NDArray[np.int64]:
     suffixes = np.where(there, 1 + found, -1)
     suffixes[: model.counts[0]] = ROOT
     return np.concatenate([[ROOT], suffixes])
-
-
-def parents_of(model: NgramModel) -> NDArray[np.int64]:
-    """(M - 1,) the context of each node but the root."""
-    children = np.diff(model.arrays.contexts["first_child"])
-    return np.repeat(np.arange(len(children)), children)
 
 
 def orders_of(model: NgramModel) -> NDArray[np.int64]:
