@@ -2,7 +2,7 @@
 
 The file names are the pipeline::
 
-    audio -> features -> encoder -> ctc -> decoding -> transcribe -> scoring -> report
+    audio -> features -> encoder -> ctc -> speller -> decoding -> transcribe -> scoring -> report
 
 Axes, fixed here once: B batch, S samples, T frames, T' encoder frames, F features, V vocabulary,
 U target length.

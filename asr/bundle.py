@@ -184,6 +184,7 @@ def load_bundle(path: Path | str) -> Bundle:
             features=_build(FeatureConfig, config["features"]),
             encoder=_build(EncoderConfig, config["encoder"]),
             num_phones=len(phones),
+            speller=_build(EncoderConfig, config["speller"]) if "speller" in config else None,
         )
         get_normalizer(config["normalizer"])
         training = Training(**config["training"])
@@ -225,6 +226,7 @@ def model_card(bundle: Bundle) -> str:
 subsampling x{encoder.subsampling} |
 | output | {tokenizer.vocab_size - 1} {tokenizer.unit}{_phones_text(bundle)}, \
 text normaliser `{bundle.normalizer}` |
+{_speller_row(bundle)}\
 | trained on | {training.data or "unknown"}, {training.hours:.2f} h of speech |
 | training | {training.epochs} epochs, {training.steps} steps, seed {training.seed} |
 | greedy WER on {training.dev_set or "the development set"} | {wer} |
@@ -241,6 +243,16 @@ errors on speech unlike its training data: other accents, noise, far microphones
 
 def _phones_text(bundle: Bundle) -> str:
     return f" and {len(bundle.phones) - 2} phones" if bundle.phones else ""
+
+
+def _speller_row(bundle: Bundle) -> str:
+    size = bundle.model.config.speller
+    if size is None:
+        return ""
+    return (
+        f"| speller | {size.num_layers} x {size.hidden_size} bidirectional LSTM, subsampling "
+        f"x{size.subsampling}: reads the phones, writes the {bundle.tokenizer.unit} |\n"
+    )
 
 
 def _decoding_text(bundle: Bundle) -> str:
@@ -267,6 +279,8 @@ def _config(bundle: Bundle, weights_hash: str) -> dict[str, Any]:
         "weights": bundle.weights,
         "model_sha256": weights_hash,
     }
+    if bundle.model.config.speller is not None:
+        config["speller"] = dataclasses.asdict(bundle.model.config.speller)
     if bundle.decoding is not None:
         config["decoding"] = dataclasses.asdict(bundle.decoding)
     for name in _DECODERS:

@@ -1,4 +1,4 @@
-"""AcousticModel = front end + encoder + CTC head: waveforms (B, S) -> log_probs (B, T', V)."""
+"""AcousticModel = front end, encoder, CTC heads, speller: waveforms (B, S) -> log_probs (B, T', V)."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from asr.ctc import CTCHead
 from asr.encoder import BiLSTMEncoder, EncoderConfig
+from asr.errors import UsageError
 from asr.features import FeatureConfig, FrontEnd, MelAugmentation
+from asr.speller import Speller
 
 
 @dataclass(frozen=True)
@@ -17,12 +19,18 @@ class ModelConfig:
 
     Attributes:
         num_phones: phones of a second head, its blank and the boundary of words included; 0: none.
+        speller: of the network that writes tokens by those phones; None: there is none.
     """
 
     vocab_size: int
     features: FeatureConfig = field(default_factory=FeatureConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     num_phones: int = 0
+    speller: EncoderConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.speller is not None and not self.num_phones:
+            raise UsageError("a speller reads phones, and the network writes none")
 
     def num_output_frames(self, num_samples: int) -> int:
         """T', the encoder frames of S samples."""
@@ -60,6 +68,11 @@ class AcousticModel(nn.Module):
         self.phone_head = (
             CTCHead(config.encoder.output_size, config.num_phones) if config.num_phones else None
         )
+        self.speller = (
+            Speller(config.num_phones, config.vocab_size, config.speller)
+            if config.speller is not None
+            else None
+        )
 
     @property
     def num_parameters(self) -> int:
@@ -74,16 +87,19 @@ class AcousticModel(nn.Module):
         *,
         views: int = 1,
         taps: Collection[int] = (),
+        spell: bool = True,
     ) -> ModelOutput:
-        """Log-probabilities of a padded batch; all but the first two arguments are for training.
+        """Log-probabilities of a padded batch.
 
         Args:
             waveforms: (B, S) float32 in [-1, 1].
             waveform_lengths: (B,) samples.
-            augment: applied to the log-mel spectrum.
+            augment: for training; applied to the log-mel spectrum.
             views: n: each utterance n times, augmented independently; all in their order, then all
                 again (nB in place of B).
             taps: inner layers, from 1, whose log-probabilities are wanted too, by the same heads.
+            spell: the tokens are those of the speller, if there is one; else those of the head, whose
+                work is next to none: for training, and where tokens are not looked at.
 
         Shape: (B, S), (B,) -> (B, T', V), (B,).
         """
@@ -92,7 +108,12 @@ class AcousticModel(nn.Module):
         intermediate = tuple(self.head(hidden) for hidden in inner)
         if self.phone_head is None:
             return ModelOutput(self.head(outputs), output_lengths, intermediate)
+        phones = self.phone_head(outputs)
+        if spell and self.speller is not None:
+            log_probs = self.speller(phones, output_lengths)
+        else:
+            log_probs = self.head(outputs)
         return ModelOutput(
-            self.head(outputs), output_lengths, intermediate,
-            self.phone_head(outputs), tuple(self.phone_head(hidden) for hidden in inner),
+            log_probs, output_lengths, intermediate,
+            phones, tuple(self.phone_head(hidden) for hidden in inner),
         )  # fmt: skip

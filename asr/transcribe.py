@@ -134,21 +134,30 @@ class Recognizer:
             return []
         return self.transcribe_padded(*pad(waveforms))
 
-    def log_probs(self, waveforms: Sequence[NDArray[np.float32]]) -> list[LogProbs]:
-        """Log-probabilities of each of mono waveforms (S,), as one padded batch."""
-        return trim(self.forward(*pad(waveforms))) if waveforms else []
+    def log_probs(
+        self, waveforms: Sequence[NDArray[np.float32]], *, spell: bool = True
+    ) -> list[LogProbs]:
+        """Log-probabilities of each of mono waveforms (S,), as one padded batch; `spell`: forward's."""
+        return trim(self.forward(*pad(waveforms), spell=spell)) if waveforms else []
 
     def transcribe_padded(self, waveforms: Tensor, lengths: Tensor) -> list[Transcript]:
         """Transcribe a padded batch: waveforms (B, S) float32, lengths (B,) samples."""
-        return self.to_transcripts(self.forward(waveforms, lengths), lengths)
+        output = self.forward(waveforms, lengths, spell=not self.decoder.over_phones)
+        return self.to_transcripts(output, lengths)
 
-    def forward(self, waveforms: Tensor, lengths: Tensor) -> ModelOutput:
-        """Run the network on a padded batch: waveforms (B, S) float32, lengths (B,) samples."""
+    def forward(self, waveforms: Tensor, lengths: Tensor, *, spell: bool = True) -> ModelOutput:
+        """Run the network on a padded batch: waveforms (B, S) float32, lengths (B,) samples.
+
+        Args:
+            spell: whether the tokens are looked at: a search over phones does without a speller.
+        """
         autocast = torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
         )
         with torch.inference_mode(), autocast:
-            output: ModelOutput = self._network(waveforms.to(self.device), lengths.to(self.device))
+            output: ModelOutput = self._network(
+                waveforms.to(self.device), lengths.to(self.device), spell=spell
+            )
         return output
 
     def to_transcripts(self, output: ModelOutput, lengths: Tensor) -> list[Transcript]:

@@ -21,6 +21,7 @@ EXPECTED = {
     "librispeech/full-960",
     "librispeech/mini",
     "librispeech/released",
+    "librispeech/speller",
     "own-data/template",
     "synthetic/demo",
 }

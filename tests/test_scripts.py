@@ -102,17 +102,23 @@ def test_a_release_goes_on_where_it_was_broken_off(checkout: Path, tmp_path: Pat
         )  # fmt: skip
         return done.returncode, calls.read_text().splitlines()
 
-    status, asked = release(BREAKS_OFF="runs/release/released")
+    status, asked = release(BREAKS_OFF="runs/release/speller")
     assert status != 0
-    commands = ["prepare"] * 3 + ["lm", "lexicon"] + ["train"] * 4
+    commands = ["prepare"] * 3 + ["lm", "lexicon"] + ["train"] * 5
     assert [call.split()[2] for call in asked] == commands
     assert "lexicon runs/release/lm/lm.ngram data/released/train-clean-5.jsonl" in asked[4]
     assert "recipe=librispeech/mini run_dir=runs/release/mini" in asked[5]
     assert "recipe=librispeech/released run_dir=runs/release/characters" in asked[6]
     assert "init_from=runs/release/mini/bundle" in asked[6]
     assert "recipe=librispeech/released run_dir=runs/release/phones" in asked[7]
-    assert all("loss.lexicon=runs/release/lm/lexicon.txt" in call for call in asked[7:])
-    assert ["loss.phone_crf=0.9" in call for call in asked[5:]] == [False, False, False, True]
+    assert all("loss.lexicon=runs/release/lm/lexicon.txt" in call for call in asked[7:9])
+    crf = ["loss.phone_crf=0.9" in call for call in asked[5:]]
+    assert crf == [False, False, False, True, False]
+    assert "init_from=runs/release/phones/bundle" in asked[8]
+    assert "recipe=librispeech/speller run_dir=runs/release/speller" in asked[9]
+    novels = "data/released/novels.txt.xz"
+    assert f"lm train {novels} data/released/train-clean-100.txt" in asked[3]
+    assert (checkout / novels).readlink() == data / "lm/novels.txt.xz"
     assert all("resume=false" in call and call.endswith("seed=2") for call in asked[5:])
     noise = checkout / "data/released/noise"
     test_clips = sorted(path.name for path in (noise / "test").iterdir())
@@ -123,11 +129,11 @@ def test_a_release_goes_on_where_it_was_broken_off(checkout: Path, tmp_path: Pat
     status, asked = release()
     assert status == 0
     assert [" ".join(call.split()[:4]) for call in asked[:-1]] == [
-        "-m asr train recipe=librispeech/released",
-        "-m asr export runs/release/released/bundle",
+        "-m asr train recipe=librispeech/speller",
+        "-m asr export runs/release/speller/bundle",
         "-m asr tune data/released/dev-clean.jsonl",
     ]
-    assert "resume=true init_from=runs/release/phones/bundle" in asked[0]
+    assert "resume=true init_from=runs/release/released/bundle" in asked[0]
     assert asked[-1].startswith("scripts/model_card.py --model asr/pretrained")
-    text = checkout / "runs/release/lm/train-clean-100.txt"
+    text = checkout / "data/released/train-clean-100.txt"
     assert text.read_text() == "SOME WORDS\n"

@@ -30,6 +30,7 @@ from asr.training.engine_config import (
     CallbacksConfig,
     OptimizerConfig,
     SchedulerConfig,
+    SpellerConfig,
     TrainerConfig,
 )
 from asr.training.objective import LossConfig
@@ -128,6 +129,7 @@ class RunConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    speller: SpellerConfig = field(default_factory=SpellerConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)

@@ -79,8 +79,10 @@ class SpeechDataset(Dataset[Batch]):
         padded = torch.zeros(len(waveforms), int(lengths.max()))
         for row, waveform in zip(padded, waveforms, strict=True):
             row[: len(waveform)] = torch.from_numpy(np.array(waveform))
-        targets, target_lengths = _padded([example.token_ids for example in examples])
-        phone_targets, phone_target_lengths = _padded([example.phone_ids for example in examples])
+        targets, target_lengths = padded_ids([example.token_ids for example in examples])
+        phone_targets, phone_target_lengths = padded_ids(
+            [example.phone_ids for example in examples]
+        )
         return Batch(
             padded, lengths, targets, target_lengths, torch.tensor(key.indices),
             phone_targets, phone_target_lengths,
@@ -100,7 +102,7 @@ class SpeechDataset(Dataset[Batch]):
         return float(self._factors[1][index])
 
 
-def _padded(sequences: Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
+def padded_ids(sequences: Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
     """Ids of B sequences as (B, U) int64 with zeros at their ends, and their lengths (B,)."""
     lengths = torch.tensor([len(sequence) for sequence in sequences])
     padded = torch.zeros(len(sequences), max(1, int(lengths.max())), dtype=torch.long)

@@ -1,7 +1,8 @@
 """How a network is trained, as a recipe says it: optimizer, schedule, trainer, checkpoints."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from asr.encoder import EncoderConfig
 from asr.errors import UsageError
 
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -139,3 +140,38 @@ class CallbacksConfig:
             raise UsageError("callbacks.patience must be at least 1, or null never to stop early")
         if not 0 <= self.ema_decay < 1:
             raise UsageError(f"callbacks.ema_decay must be in [0, 1), not {self.ema_decay}")
+
+
+@dataclass
+class SpellerConfig:
+    """Training of a speller (`asr.speller`) for the network of init_from, which stays as it is.
+
+    Attributes:
+        texts: files with text, also .gz and .xz; empty: the run trains a network by speech.
+        network: its size; a step of its LSTMs reads `subsampling` frames of phones.
+        passes: how often the training speech is listened to, each time augmented anew, for what the
+            network hears of each phone.
+        batches: of an epoch, for each process, of data.batch_s each.
+        max_words: of a stretch of text; from 2 to so many are drawn.
+        go_on: probability that a phone comes from where the one before it was heard, if it is there.
+        spoken: share of batches that are real speech.
+    """
+
+    texts: list[str] = field(default_factory=list)
+    network: EncoderConfig = field(
+        default_factory=lambda: EncoderConfig(num_layers=2, dropout=0.05)
+    )
+    passes: int = 2
+    batches: int = 1000
+    max_words: int = 44
+    go_on: float = 0.8
+    spoken: float = 0.2
+
+    def __post_init__(self) -> None:
+        if min(self.passes, self.batches) < 1 or self.max_words < 2:
+            raise UsageError(
+                "speller.passes and speller.batches must be at least 1, speller.max_words 2"
+            )
+        for name in ("go_on", "spoken"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"speller.{name} must be in [0, 1], not {getattr(self, name)}")

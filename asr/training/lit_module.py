@@ -75,6 +75,8 @@ class AsrLitModule(lightning.LightningModule):
         self.register_buffer("trigram", trigram, persistent=False)
         self.dev_score: CorpusScore | None = None
         self._validated = _Validated()
+        if self.model.speller is not None:
+            self.model.speller.requires_grad_(False)  # it learns from texts (asr.training.speller)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed what a batch draws: each rank has its own, and a resumed run what it would have had."""
@@ -89,7 +91,7 @@ class AsrLitModule(lightning.LightningModule):
         two_views = self._is_consistent() and augment is not None
         output = self.model(
             batch.waveforms, batch.waveform_lengths, augment,
-            views=2 if two_views else 1, taps=self.taps,
+            views=2 if two_views else 1, taps=self.taps, spell=False,
         )  # fmt: skip
         targets = Targets(
             batch.targets, batch.target_lengths, batch.phone_targets, batch.phone_target_lengths

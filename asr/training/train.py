@@ -32,10 +32,12 @@ from asr.training.interrupt import interrupt_asked
 from asr.training.lit_module import AsrLitModule
 from asr.training.prepare import prepare
 from asr.training.run_watch import refresh_run_page
+from asr.training.speller import speller_modules
 from asr.training.trainer import lightning_trainer
 from asr.training.warmstart import (
     check_same_network,
     keeps_vocabulary,
+    speller_to_keep,
     take_weights,
     with_phones_of,
 )
@@ -185,7 +187,8 @@ def _build(
     config: RunConfig, manifests: dict[str, tuple[Path, ...]], start: Bundle | None
 ) -> tuple[AsrLitModule, SpeechDataModule]:
     """The modules of a run; the vocabulary comes from the training texts, or from `start`."""
-
+    if config.speller.texts:
+        return speller_modules(config, Manifests(manifests["train"], manifests["dev"]), start)
     wanted = config.loss.lexicon if config.loss.phone_weight else None
     lexicon = None if wanted is None else with_phones_of(start, read_lexicon(wanted))
 
@@ -204,9 +207,10 @@ def _build(
     data = read()
     if start is not None and keeps_vocabulary(start, data):
         data = read(start.tokenizer)
+    phones = lexicon.phones if lexicon else ()
     model_config = ModelConfig(
-        data.tokenizer.vocab_size, config.features, config.encoder,
-        num_phones=len(lexicon.phones) if lexicon else 0,
+        data.tokenizer.vocab_size, config.features, config.encoder, len(phones),
+        speller=speller_to_keep(start, data.tokenizer, phones),
     )  # fmt: skip
     origin = f"; started from model {start.model_id}" if start is not None else ""
     bundle = Bundle(
@@ -214,7 +218,7 @@ def _build(
         data.tokenizer,
         config.data.normalizer,
         Training(data=", ".join(map(set_name, config.data.train)) + origin),
-        phones=lexicon.phones if lexicon else (),
+        phones=phones,
         lexicon=Path(wanted) if wanted else None,
     )
     module = AsrLitModule(

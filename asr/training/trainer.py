@@ -77,12 +77,13 @@ def callbacks(config: RunConfig, run_dir: Path) -> list[Callback]:
         BestCheckpoints(folder, _kept_best(settings)),
         LastCheckpoint(folder, settings.checkpoint_every_steps, interrupt),
         ValidateLastEpoch(),
-        Throughput(config.features.sample_rate),
-        SkipBadSteps(run_dir, config.trainer.max_skipped_in_a_row),
         BlankPlateau(config),
         EpochLine(),
         interrupt,
     ]
+    if not config.speller.texts:  # whose batches are no speech
+        skip = SkipBadSteps(run_dir, config.trainer.max_skipped_in_a_row)
+        chosen[2:2] = [Throughput(config.features.sample_rate), skip]
     if config.logger.page:
         chosen.insert(0, RunWatch(run_dir))  # Throughput starts its clock again after the drawing
     if settings.average == "last":

@@ -5,6 +5,7 @@ from dataclasses import asdict
 import torch
 
 from asr.bundle import Bundle
+from asr.encoder import EncoderConfig
 from asr.errors import UsageError
 from asr.model import AcousticModel
 from asr.pronunciation import Lexicon, Phones
@@ -12,7 +13,7 @@ from asr.tokenizer import Tokenizer
 from asr.training.config import RunConfig
 from asr.training.datamodule import SpeechDataModule
 
-_HEAD, _PHONE_HEAD = "head.", "phone_head."
+_HEAD, _PHONE_HEAD, _SPELLER = "head.", "phone_head.", "speller."
 
 
 def check_same_network(config: RunConfig, start: Bundle) -> None:
@@ -44,7 +45,7 @@ def take_weights(
     model: AcousticModel, tokenizer: Tokenizer, start: Bundle, phones: Phones = ()
 ) -> str:
     """Copy the bundle's weights into `model`; of the head, the rows of tokens that both have, and
-    the head for phones where both have the same.
+    the head for phones and the speller where both have the same.
 
     Returns:
         What was done, for the screen.
@@ -58,12 +59,17 @@ def take_weights(
             if name.startswith(_PHONE_HEAD):
                 if phones == start.phones:
                     tensor.copy_(source[name])
+            elif name.startswith(_SPELLER):
+                if model.config.speller == start.model.config.speller:
+                    tensor.copy_(source[name])
             elif name.startswith(_HEAD):
                 tensor[rows] = source[name][old_rows]
             else:
                 tensor.copy_(source[name])
     if tokenizer.tokens == start.tokenizer.tokens:
-        return f"all weights of model {start.model_id}"
+        left_out = start.model.speller is not None and model.speller is None
+        without = " but its speller, which reads other phones or none" if left_out else ""
+        return f"all weights of model {start.model_id}{without}"
     new = [token for token in tokenizer.tokens if token not in old_ids]
     gone = [token for token in start.tokenizer.tokens if token not in tokenizer.tokens]
     return (
@@ -77,6 +83,15 @@ def with_phones_of(start: Bundle | None, lexicon: Lexicon) -> Lexicon:
     if start is None or not set(start.phones).issuperset(lexicon.phones):
         return lexicon
     return Lexicon(start.phones, lexicon.words)
+
+
+def speller_to_keep(
+    start: Bundle | None, tokenizer: Tokenizer, phones: Phones
+) -> EncoderConfig | None:
+    """The bundle's speller, where it reads these phones and writes these tokens; None: there is none."""
+    if start is None or (start.phones, start.tokenizer.tokens) != (phones, tokenizer.tokens):
+        return None
+    return start.model.config.speller
 
 
 def keeps_vocabulary(start: Bundle, data: SpeechDataModule) -> bool:

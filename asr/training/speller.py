@@ -1,0 +1,80 @@
+"""Training a speller (`asr.speller`) for a network that is trained already, and stays as it is."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from asr.bundle import Bundle, Training
+from asr.ctc import blank_share, ctc_losses
+from asr.errors import UsageError
+from asr.manifest import set_name
+from asr.model import AcousticModel
+from asr.pronunciation import read_lexicon
+from asr.training.config import RunConfig
+from asr.training.datamodule import Manifests
+from asr.training.dataset import Example
+from asr.training.lit_module import AsrLitModule
+from asr.training.objective import LossConfig
+from asr.training.speller_data import SpellerBatch, SpellerDataModule
+
+
+class SpellerLitModule(AsrLitModule):
+    """Trains a bundle's speller with CTC, and nothing else of it; validates the whole by speech."""
+
+    def __init__(self, bundle: Bundle, config: RunConfig, dev_examples: Sequence[Example]) -> None:
+        super().__init__(
+            bundle, dev_examples, config.augment, config.optimizer, config.scheduler,
+            seed=config.seed,
+        )  # fmt: skip
+        assert self.model.speller is not None
+        self.model.requires_grad_(False)
+        self.model.speller.requires_grad_(True)
+
+    def training_step(self, batch: SpellerBatch, batch_idx: int) -> Tensor:  # type: ignore[override]
+        """CTC in nats per target token."""
+        assert self.model.speller is not None
+        log_probs = self.model.speller(batch.phones, batch.lengths)
+        losses = ctc_losses(log_probs, batch.lengths, batch.targets, batch.target_lengths)
+        loss = losses.sum() / batch.target_lengths.sum()
+        blanks = blank_share(log_probs.detach(), batch.lengths)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.lengths))
+        self.log("train/blank_share", blanks, batch_size=len(batch.lengths))
+        return loss
+
+
+def speller_modules(
+    config: RunConfig, manifests: Manifests, start: Bundle | None
+) -> tuple[SpellerLitModule, SpellerDataModule]:
+    """Module and data of a run that trains a speller for `start`, whose weights are not in it yet.
+
+    Raises:
+        UsageError: no network that writes phones to start from, no lexicon, a loss of speech.
+    """
+    if start is None or not start.phones:
+        raise UsageError(
+            "speller.texts needs init_from: a model that writes phones, trained with "
+            "loss.phone_weight"
+        )
+    lexicon_path = config.loss.lexicon or start.lexicon
+    if lexicon_path is None:
+        raise UsageError(f"{config.init_from} has no lexicon: set loss.lexicon")
+    if replace(config.loss, lexicon=None) != LossConfig():
+        raise UsageError("a speller is trained with CTC alone: of loss, only lexicon is used")
+    lexicon = read_lexicon(lexicon_path, start.phones)
+    texts = ", ".join(Path(text).name for text in config.speller.texts)
+    network = replace(start.model.config, speller=config.speller.network)
+    bundle = Bundle(
+        AcousticModel(network),
+        start.tokenizer,
+        start.normalizer,
+        Training(
+            data=f"{', '.join(map(set_name, config.data.train))}; speller by {texts}; network of "
+            f"model {start.model_id}"
+        ),
+        phones=start.phones,
+        lexicon=Path(lexicon_path),
+    )
+    data = SpellerDataModule(config, manifests, bundle, lexicon)
+    return SpellerLitModule(bundle, config, data.dev_examples), data

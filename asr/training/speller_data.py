@@ -1,0 +1,282 @@
+"""Batches for the speller: texts as a network would hear them, and speech as it hears it."""
+
+import sys
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from asr.augment import SpecAugment
+from asr.bundle import Bundle
+from asr.errors import AsrError
+from asr.lm_text import TextSource, read_sentences
+from asr.pronunciation import Lexicon
+from asr.tokenizer import Tokenizer
+from asr.training.config import RunConfig
+from asr.training.datamodule import Manifests, SpeechDataModule
+from asr.training.dataset import BatchLoader, SpeechDataset, batch_loader, padded_ids
+from asr.training.engine_config import SpellerConfig
+from asr.training.posterior_bank import Heard, PosteriorBank, Posteriors
+from asr.training.sampler import BatchKey
+
+_USUAL = 0.6  # share of the first pronunciation of a word that has several
+_FEWEST_WORDS = 2
+_BOUNDARY = np.array([1], np.int32)  # the phone id of the boundary of words (asr.pronunciation)
+
+
+class SpellerBatch(NamedTuple):
+    """A padded batch of what the speller reads and should write.
+
+    Shapes: phones (B, T', P) natural log-probabilities, lengths (B,) frames, targets (B, U) int64,
+    target_lengths (B,).
+    """
+
+    phones: Tensor
+    lengths: Tensor
+    targets: Tensor
+    target_lengths: Tensor
+
+
+@dataclass(frozen=True)
+class WordStream:
+    """Texts as one row of words.
+
+    Attributes:
+        places: (N,) of each word of the row in `words`.
+        words: those that occur.
+        sounds: phone ids of each one's pronunciations, the usual one first.
+    """
+
+    places: NDArray[np.int32]
+    words: Sequence[str]
+    sounds: Sequence[Sequence[NDArray[np.int32]]]
+
+
+_Row = tuple[Posteriors, Sequence[int]]  # what is heard, and the token ids of it
+
+
+class SpellerBatches(Dataset[SpellerBatch]):
+    """Batch n of an epoch, indexed by a BatchKey of n and the epoch, and drawn from both and the seed.
+
+    Args:
+        spoken: (posteriors, token ids) of real speech.
+        stream: words to be read.
+        bank: what is heard of phones.
+        tokenizer: of the words.
+        max_frames: of a padded batch; a longer row makes a batch of its own.
+    """
+
+    def __init__(
+        self,
+        spoken: Sequence[_Row],
+        stream: WordStream,
+        bank: PosteriorBank,
+        tokenizer: Tokenizer,
+        config: SpellerConfig,
+        max_frames: int,
+        seed: tuple[int, ...],
+    ) -> None:
+        self.spoken = sorted(spoken, key=lambda row: len(row[0]))
+        self.stream, self.bank, self.tokenizer = stream, bank, tokenizer
+        self.config, self.max_frames, self.seed = config, max_frames, seed
+
+    def __getitem__(self, key: BatchKey) -> SpellerBatch:
+        random = np.random.default_rng((*self.seed, key.epoch, key.indices[0]))
+        if self.spoken and random.random() < self.config.spoken:
+            return _collated(self._spoken(random))
+        return _collated(self._read(random))
+
+    def _spoken(self, random: np.random.Generator) -> list[_Row]:
+        """Neighbours by length, as many as fit."""
+        first = int(random.integers(len(self.spoken)))
+        end = first + 1
+        while end < len(self.spoken) and self._fits(end + 1 - first, len(self.spoken[end][0])):
+            end += 1
+        return list(self.spoken[first:end])
+
+    def _read(self, random: np.random.Generator) -> list[_Row]:
+        """Stretches of one number of words, as many as fit."""
+        num_words = int(random.integers(_FEWEST_WORDS, self.config.max_words + 1))
+        rows: list[_Row] = []
+        longest = 0
+        while True:
+            row = self.read(num_words, random)
+            longest = max(longest, len(row[0]))
+            if rows and not self._fits(len(rows) + 1, longest):
+                return rows
+            rows.append(row)
+
+    def read(self, num_words: int, random: np.random.Generator) -> _Row:
+        """A stretch of words from anywhere in the texts, as it might be heard, and its token ids."""
+        stream = self.stream
+        first = int(random.integers(max(1, len(stream.places) - num_words + 1)))
+        chosen = stream.places[first : first + num_words].tolist()
+        phone_ids = []
+        for place in chosen:
+            sounds = stream.sounds[place]
+            usual = len(sounds) == 1 or random.random() < _USUAL
+            phone_ids += [_BOUNDARY, sounds[0 if usual else int(random.integers(len(sounds)))]]
+        heard = self.bank.put_together(np.concatenate(phone_ids[1:]), random, self.config.go_on)
+        return heard, self.tokenizer.encode(" ".join(stream.words[place] for place in chosen))
+
+    def _fits(self, rows: int, num_frames: int) -> bool:
+        return rows * num_frames <= self.max_frames
+
+
+class BatchNumbers(Sampler[BatchKey]):
+    """0 to count - 1 in each epoch; a run that was interrupted goes on in the middle of one."""
+
+    def __init__(self, count: int, resume_at: tuple[int, int] = (0, 0)) -> None:
+        self.count = count
+        self._resume_at = resume_at if resume_at[1] < count else (resume_at[0] + 1, 0)
+        self.epoch = self._resume_at[0]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; Lightning calls this."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[BatchKey]:
+        epoch, batches_done = self._resume_at
+        for number in range(batches_done if epoch == self.epoch else 0, self.count):
+            yield BatchKey([number], self.epoch)
+
+
+class SpellerDataModule(SpeechDataModule):
+    """Texts to be spelt, and what the network of `bundle` hears of the training speech.
+
+    Each process listens to its share of the speech, `speller.passes` times with other speeds, noise and
+    masks, before its first step. Validation is that of speech.
+
+    Args:
+        bundle: a network that writes phones.
+        lexicon: of its phones.
+    """
+
+    def __init__(
+        self, config: RunConfig, manifests: Manifests, bundle: Bundle, lexicon: Lexicon
+    ) -> None:
+        super().__init__(
+            manifests, config.data, bundle.model.config, config.seed, bundle.tokenizer,
+            augment=config.augment, lexicon=lexicon,
+        )  # fmt: skip
+        self.bundle, self.lexicon, self.run_config = bundle, lexicon, config
+        self.stream = read_words(
+            [Path(path) for path in config.speller.texts], config.data.normalizer, lexicon,
+            bundle.tokenizer,
+        )  # fmt: skip
+
+    def train_dataloader(self) -> BatchLoader:
+        """Listens, then gives the batches of this process."""
+        config, rank = self.run_config.speller, self._rank_of_world()[0]
+        heard = list(self._heard())
+        bank = PosteriorBank((one for one, _ in heard), len(self.lexicon.phones))
+        stream = _sayable(self.stream, bank)
+        spoken = [(one.posteriors, token_ids) for one, token_ids in heard]
+        max_frames = round(self.config.batch_s / self.bundle.model.config.output_frame_s)
+        batches = SpellerBatches(
+            spoken, stream, bank, self.tokenizer, config, max_frames, (self.seed, rank)
+        )
+        numbers = BatchNumbers(config.batches, self._resume_at)
+        self._say_if_other_batches(config.batches)
+        if rank == 0:
+            message = (
+                f"speller: {len(stream.places):,} words to spell; heard in {len(bank.phones):,} phones "
+                f"of {bank.num_utterances:,} utterances"
+            )
+            print(message, file=sys.stderr, flush=True)
+        return DataLoader(  # type: ignore[return-value]
+            batches, batch_size=None, sampler=numbers, num_workers=self.config.num_workers,
+            generator=torch.Generator().manual_seed(self.seed),
+        )  # fmt: skip
+
+    def _heard(self) -> Iterator[tuple[Heard, Sequence[int]]]:
+        """What the network makes of this process's share of the training speech, with token ids."""
+        assert self._train_waveforms is not None
+        assert self.trainer is not None
+        model, augment = self.bundle.model, self.run_config.augment
+        masks = SpecAugment(augment, model.front_end.config) if augment.active else None
+        dataset = SpeechDataset(
+            self.train_examples, self._train_waveforms, self._speed(), self._augmentation
+        )
+        sampler = self.train_sampler()
+        loader = batch_loader(dataset, sampler, self.config.num_workers, self.seed)
+        device = model.head.linear.weight.device
+        for number in range(self.run_config.speller.passes):
+            sampler.set_epoch(number)
+            torch.manual_seed(self.seed + number)
+            for batch in loader:
+                with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
+                    output = model(
+                        batch.waveforms.to(device), batch.waveform_lengths.to(device), masks,
+                        spell=False,
+                    )  # fmt: skip
+                assert output.phones is not None
+                probabilities = output.phones.exp().half().cpu().numpy()
+                lengths = output.output_lengths.tolist()
+                for row, index in enumerate(batch.indices.tolist()):
+                    example = self.train_examples[index]
+                    posteriors = probabilities[row, : lengths[row]].copy()
+                    yield Heard(posteriors, example.phone_ids), example.token_ids
+
+
+def read_words(
+    texts: Sequence[Path], normalizer: str, lexicon: Lexicon, tokenizer: Tokenizer
+) -> WordStream:
+    """The words of texts that the lexicon and the tokenizer have; the others are left out.
+
+    Raises:
+        AsrError: a text that cannot be read, or no word left.
+    """
+    places: dict[str, int] = {}
+    sounds: list[list[NDArray[np.int32]]] = []
+    row = array("i")
+    for sentence in read_sentences(TextSource(tuple(texts), normalizer)):
+        for word in sentence:
+            place = places.get(word)
+            if place is None:
+                said = lexicon.spellings(word)
+                known = bool(said) and not tokenizer.unknown_characters([word])
+                place = places[word] = len(sounds) if known else -1
+                if known:
+                    sounds.append([np.array(one, np.int32) for one in said])
+            if place >= 0:
+                row.append(place)
+    if not row:
+        raise AsrError(
+            f"speller.texts ({', '.join(map(str, texts))}) have no word of the model's lexicon"
+        )
+    words = [word for word, place in places.items() if place >= 0]
+    return WordStream(np.array(row, np.int32), words, sounds)
+
+
+def _sayable(stream: WordStream, bank: PosteriorBank) -> WordStream:
+    """Without pronunciations that have a phone which nobody has said, and words that have no other."""
+    sounds = [[one for one in said if bank.has(one.tolist())] for said in stream.sounds]
+    can_be_said = np.array([bool(said) for said in sounds])
+    places = stream.places[can_be_said[stream.places]]
+    if not len(places):
+        raise AsrError("no word of speller.texts has phones that the training speech has")
+    if not bank.has(_BOUNDARY.tolist()):
+        raise AsrError(
+            "nobody says two words in the training speech: a speller needs what is between"
+        )
+    return WordStream(places, stream.words, sounds)
+
+
+def _collated(rows: Sequence[_Row]) -> SpellerBatch:
+    lengths = torch.tensor([len(posteriors) for posteriors, _ in rows])
+    phones = torch.zeros(len(rows), int(lengths.max()), rows[0][0].shape[1])
+    for row, (posteriors, _) in zip(phones, rows, strict=True):
+        row[: len(posteriors)] = torch.from_numpy(posteriors.astype(np.float32))
+    targets, target_lengths = padded_ids([tuple(token_ids) for _, token_ids in rows])
+    return SpellerBatch(phones.log(), lengths, targets, target_lengths)

@@ -1,0 +1,328 @@
+"""The speller: what a network hears of phones, put together for texts, and what learns from it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tone_corpus import HZ, overrides, write_corpus, write_recipe
+
+from asr.align import align_utterances
+from asr.bundle import Bundle, BundleError, load_bundle, save_bundle
+from asr.decoder import GREEDY, Decoder, alphabet_of, lexicon_of
+from asr.decoding.beam import BeamDecoder
+from asr.encoder import EncoderConfig
+from asr.errors import AsrError, UsageError
+from asr.evaluate import evaluate
+from asr.manifest import Utterance, read_manifest
+from asr.model import AcousticModel
+from asr.pronunciation import Lexicon, vocabulary, write_lexicon
+from asr.speller import Speller
+from asr.tokenizer import CharTokenizer
+from asr.training.engine_config import SpellerConfig
+from asr.training.posterior_bank import Heard, PosteriorBank
+from asr.training.sampler import BatchKey
+from asr.training.speller_data import BatchNumbers, SpellerBatches, read_words
+from asr.training.train import train
+from asr.transcribe import Recognizer, load_model
+
+P = 6  # blank, boundary, and four phones
+NETWORK = EncoderConfig(conv_channels=8, hidden_size=8, num_layers=2, dropout=0.0)
+
+
+def heard(phone_ids: list[int], seed: int = 0) -> Heard:
+    """One to three frames of each phone, a blank or two between, each frame with an id of its own."""
+    random = np.random.default_rng(seed)
+    path = [0]
+    for phone in phone_ids:
+        path += [phone] * random.integers(1, 4) + [0] * random.integers(1, 3)
+    posteriors = np.full((len(path), P), 0.01)
+    posteriors[np.arange(len(path)), path] = random.uniform(0.8, 0.9, len(path))
+    return Heard(posteriors.astype(np.float16), phone_ids)
+
+
+def spelt(posteriors: np.ndarray) -> list[int]:
+    path = posteriors.argmax(1)
+    return [int(b) for a, b in zip([0, *path], path, strict=False) if b and a != b]
+
+
+def test_a_stretch_that_was_heard_whole_comes_back_as_it_was() -> None:
+    """All its triples of neighbours are there once: the only choice, whatever is drawn."""
+    said = [[2, 3, 1, 4, 5], [3, 2, 1, 5, 4], [5, 5, 2]]
+    bank = PosteriorBank([heard(one, seed) for seed, one in enumerate(said)], P)
+    for seed, one in enumerate(said):
+        for go_on in (0.0, 1.0):
+            found = bank.put_together(np.array(one, np.int32), np.random.default_rng(seed), go_on)
+            np.testing.assert_array_equal(found, heard(one, seed).posteriors)
+
+
+def test_whatever_is_put_together_says_the_phones_wanted() -> None:
+    """Neighbours that nobody has said come from elsewhere; the frames are the bank's."""
+    random = np.random.default_rng(0)
+    said = [[int(phone) for phone in random.integers(1, P, 12)] for _ in range(5)]
+    bank = PosteriorBank([heard(one, seed) for seed, one in enumerate(said)], P)
+    rows = {row.tobytes() for row in bank.frames}
+    for _ in range(50):
+        wanted = random.integers(1, P, random.integers(1, 20)).astype(np.int32)
+        found = bank.put_together(wanted, random, 0.5)
+        assert spelt(found) == wanted.tolist()
+        assert {row.tobytes() for row in found} <= rows
+    assert bank.has([1, 5])
+    assert not PosteriorBank([heard([2, 3])], P).has([2, 4])
+
+
+def test_an_utterance_too_short_for_its_phones_is_left_out() -> None:
+    short = Heard(heard([2]).posteriors[:2], [2, 3, 4])
+    bank = PosteriorBank([short, Heard(heard([2]).posteriors, []), heard([4, 5])], P)
+    assert bank.num_utterances == 1
+    assert bank.has([4, 5])
+    assert not bank.has([2])
+
+
+def words_of(tmp_path: Path, text: str) -> tuple[Lexicon, CharTokenizer, list[str]]:
+    (tmp_path / "text.txt").write_text(text)
+    said = {"ab": (("A", "B"), ("B",)), "ba": (("B", "A"),), "c": (("C",),), "z": (("Z",),)}
+    lexicon = Lexicon(vocabulary(said), said)
+    tokenizer = CharTokenizer.from_texts(["ab ba c"])
+    stream = read_words([tmp_path / "text.txt"], "asr-en-2", lexicon, tokenizer)
+    return lexicon, tokenizer, [stream.words[place] for place in stream.places]
+
+
+def test_words_that_cannot_be_said_or_written_are_left_out(tmp_path: Path) -> None:
+    assert words_of(tmp_path, "Ab ba, dd z\nba c!\n")[2] == ["ab", "ba", "ba", "c"]
+    with pytest.raises(AsrError, match="speller.texts .* no word of the model's lexicon"):
+        words_of(tmp_path, "dd z\n")
+
+
+def batches(tmp_path: Path, **settings: float) -> tuple[SpellerBatches, CharTokenizer, Lexicon]:
+    lexicon, tokenizer, _ = words_of(tmp_path, "ab ba c ba ab c c ab\n" * 9)
+    stream = read_words([tmp_path / "text.txt"], "asr-en-2", lexicon, tokenizer)
+    speech = [(heard([2, 1, 3], seed), tokenizer.encode("ab")) for seed in range(4)]
+    bank = PosteriorBank([heard([2, 3, 1, 4, 2, 1, 3, 2, 1, 4], 7)], P)
+    config = replace(SpellerConfig(texts=["text.txt"], max_words=9), **settings)
+    spoken = [(one.posteriors, token_ids) for one, token_ids in speech]
+    return SpellerBatches(spoken, stream, bank, tokenizer, config, 90, (1, 0)), tokenizer, lexicon
+
+
+def test_a_batch_says_what_it_should_be_written_as(tmp_path: Path) -> None:
+    made, tokenizer, lexicon = batches(tmp_path, spoken=0.0)
+    several = 0
+    for number in range(20):
+        batch = made[BatchKey([number], 0)]
+        assert len(batch.lengths) == 1 or batch.phones[..., 0].numel() <= 90
+        several += len(batch.lengths) > 1
+        for row, (length, target_length) in enumerate(
+            zip(batch.lengths.tolist(), batch.target_lengths.tolist(), strict=True)
+        ):
+            text = tokenizer.decode(batch.targets[row, :target_length].tolist())
+            said = spelt(batch.phones[row, :length].exp().numpy())
+            assert said in list(lexicon.encodings(text))
+    assert several
+
+
+def test_a_batch_follows_from_its_number_and_epoch(tmp_path: Path) -> None:
+    made, _, _ = batches(tmp_path)
+    first, again, other = (made[BatchKey([3], epoch)] for epoch in (0, 0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert first.phones.shape != other.phones.shape or not torch.equal(first.phones, other.phones)
+    spoken = batches(tmp_path, spoken=1.0)[0][BatchKey([0], 0)]
+    assert spoken.targets.tolist() == [[2, 3]] * len(spoken.lengths)
+
+
+def test_batches_go_on_in_the_middle_of_an_epoch() -> None:
+    numbers = BatchNumbers(4, resume_at=(2, 3))
+    assert [(key.indices, key.epoch) for key in numbers] == [([3], 2)]
+    numbers.set_epoch(3)
+    assert [key.indices[0] for key in numbers] == [0, 1, 2, 3]
+    assert BatchNumbers(4, resume_at=(2, 4)).epoch == 3
+
+
+def test_spelling_does_not_depend_on_the_rest_of_the_batch() -> None:
+    torch.manual_seed(0)
+    speller = Speller(P, 5, NETWORK).eval()
+    lengths = torch.tensor([7, 12, 2])
+    phones = torch.randn(3, 12, P).log_softmax(-1)
+    together = speller(phones, lengths)
+    assert together.shape == (3, 12, 5)
+    torch.testing.assert_close(together.exp().sum(-1), torch.ones(3, 12))
+    for row, length in enumerate(lengths.tolist()):
+        alone = speller(phones[row : row + 1, :length], lengths[row : row + 1])
+        torch.testing.assert_close(together[row, :length], alone[0], atol=1e-5, rtol=1e-5)
+
+
+def with_speller(bundle: Bundle) -> Bundle:
+    torch.manual_seed(2)
+    model = AcousticModel(replace(bundle.model.config, speller=NETWORK)).eval()
+    model.load_state_dict(bundle.model.state_dict(), strict=False)
+    return replace(bundle, model=model)
+
+
+def test_a_bundle_keeps_its_speller_which_writes_its_tokens(
+    phone_bundle: Bundle, tmp_path: Path
+) -> None:
+    made = load_bundle(save_bundle(with_speller(phone_bundle), tmp_path / "spells"))
+    assert made.model.config.speller == NETWORK
+    waveforms, lengths = 0.1 * torch.randn(2, 8000), torch.tensor([8000, 5000])
+    heads = phone_bundle.model(waveforms, lengths)
+    spelling = made.model(waveforms, lengths)
+    assert made.model.speller is not None
+    torch.testing.assert_close(spelling.phones, heads.phones)
+    expected = made.model.speller(heads.phones, heads.output_lengths)
+    torch.testing.assert_close(spelling.log_probs, expected)
+    torch.testing.assert_close(
+        made.model(waveforms, lengths, spell=False).log_probs, heads.log_probs
+    )
+    assert "speller" in (tmp_path / "spells/README.md").read_text("utf-8")
+    config = tmp_path / "spells/config.json"
+    config.write_text(config.read_text().replace('"subsampling": 3', '"subsampling": 2'))
+    with pytest.raises(BundleError):
+        load_bundle(tmp_path / "spells")
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_a_speller_works_in_fewer_bits(phone_bundle: Bundle, precision: str) -> None:
+    made = with_speller(phone_bundle)
+    waveform = 0.1 * np.random.default_rng(0).standard_normal(8000).astype(np.float32)
+    exact, rounded = (
+        Recognizer(made, precision=one).log_probs([waveform])[0].tokens
+        for one in ("float32", precision)
+    )
+    np.testing.assert_allclose(rounded, exact, atol=0.1)
+
+
+def test_a_search_over_phones_does_without_the_speller(
+    phone_bundle: Bundle,
+) -> None:
+    made = with_speller(phone_bundle)
+    called = []
+    assert made.model.speller is not None
+    made.model.speller.register_forward_hook(lambda *_: called.append(1))
+    alphabet = alphabet_of(made, lexicon_of(made))
+    over_phones = Decoder("beam", "beam", BeamDecoder(alphabet), over_phones=True)
+    noise = 0.1 * np.random.default_rng(0).standard_normal(8000)
+    for decoder, count in ((over_phones, 0), (GREEDY, 1)):
+        Recognizer(made, decoder=decoder).transcribe(noise)
+        assert len(called) == count
+
+
+def test_known_text_is_aligned_by_the_network(
+    phone_bundle: Bundle, utterances: list[Utterance]
+) -> None:
+    """A speller's letters come some 20 ms later."""
+    said = [replace(one, text="a b") for one in utterances[1:]]
+    own, spelling = (
+        list(align_utterances(said, Recognizer(bundle)))
+        for bundle in (phone_bundle, with_speller(phone_bundle))
+    )
+    assert [one.transcript for one in own] == [one.transcript for one in spelling]
+    assert all(one.transcript for one in own)
+
+
+def test_a_speller_needs_phones(tiny_bundle: Bundle) -> None:
+    with pytest.raises(UsageError, match="a speller reads phones"):
+        replace(tiny_bundle.model.config, speller=NETWORK)
+
+
+@pytest.fixture
+def tones(tmp_path: Path) -> Path:
+    """A network that hears tones as phones, trained; texts of words that no recording has."""
+    write_corpus(tmp_path, train=60, dev=8)
+    write_recipe(tmp_path)
+    letters = [*HZ]
+    words = {
+        "".join(word): (tuple(letter.upper() for letter in word),)
+        for size in (1, 2, 3)
+        for word in np.array(np.meshgrid(*[letters] * size)).reshape(size, -1).T.tolist()
+    }
+    write_lexicon(Lexicon(vocabulary(words), words), tmp_path / "said.txt")
+    random = np.random.default_rng(1)
+    text = "\n".join(" ".join(random.choice([*words], 8)) for _ in range(300))
+    (tmp_path / "text.txt").write_text(text)
+    train([
+        *overrides(tmp_path, tmp_path / "network"), "logger=csv", "trainer.max_epochs=57",
+        "trainer.validate_every_epochs=57", f"loss.lexicon={tmp_path / 'said.txt'}",
+        "loss.phone_weight=0.5",
+    ])  # fmt: skip
+    return tmp_path
+
+
+def speller_run(folder: Path, name: str, *more: str) -> list[str]:
+    return [
+        *overrides(folder, folder / name), f"init_from={folder / 'network/bundle'}", "logger=csv",
+        f"speller.texts=[{folder / 'text.txt'}]", "speller.network.hidden_size=32",
+        "speller.network.conv_channels=32", "speller.network.subsampling=1", "speller.batches=60",
+        "speller.max_words=6", "trainer.max_epochs=4", "data.batch_s=20", *more,
+    ]  # fmt: skip
+
+
+def test_a_speller_is_trained_and_the_network_stays(
+    tones: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its run resumes to the same weights, and fine-tuning of the network leaves it alone."""
+    trained = train(speller_run(tones, "speller"))
+    said = capsys.readouterr().err
+    assert "starting from" in said
+    assert "2,400 words to spell" in said
+    before, after = (load_bundle(tones / name / "bundle") for name in ("network", "speller"))
+    assert after.model.speller is not None
+    for name, tensor in before.model.state_dict().items():
+        assert torch.equal(after.model.state_dict()[name], tensor)
+    recognizer = load_model(trained.bundle_path, decoder="greedy")
+    wer = evaluate(tones / "dev.jsonl", recognizer, tones / "dev").score.wer
+    assert wer < 0.3
+    assert "text.txt" in after.training.data
+
+    few = ["speller.batches=5", "scheduler.kind=plateau"]
+    train(speller_run(tones, "halves", "trainer.max_epochs=1", *few))
+    train(speller_run(tones, "halves", "resume=true", "trainer.max_epochs=2", *few))
+    train(speller_run(tones, "whole", "trainer.max_epochs=2", *few))
+    halves, whole = (
+        torch.load(tones / name / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for name in ("halves", "whole")
+    )
+    assert all(torch.equal(halves[name], whole[name]) for name in whole)
+
+    train([
+        *overrides(tones, tones / "tuned"), f"init_from={tones / 'speller/bundle'}",
+        "trainer.max_epochs=1", "logger=csv", f"loss.lexicon={tones / 'said.txt'}",
+        "loss.phone_weight=0.5",
+    ])  # fmt: skip
+    tuned = load_bundle(tones / "tuned/bundle").model.state_dict()
+    for name, tensor in after.model.state_dict().items():
+        assert torch.equal(tuned[name], tensor) == name.startswith(("speller.", "front_end."))
+    capsys.readouterr()
+    train([
+        *overrides(tones, tones / "plain"), f"init_from={tones / 'speller/bundle'}",
+        "trainer.max_epochs=1", "logger=csv",
+    ])  # fmt: skip
+    assert "but its speller" in capsys.readouterr().err
+    assert load_bundle(tones / "plain/bundle").model.speller is None
+
+
+def test_what_a_speller_cannot_be_trained_with_is_said(
+    tiny_bundle: Bundle, phone_bundle: Bundle, tmp_path: Path
+) -> None:
+    write_corpus(tmp_path, train=4, dev=2)
+    write_recipe(tmp_path)
+    (tmp_path / "text.txt").write_text("a b\n")
+    run = [*overrides(tmp_path, tmp_path / "run"), f"speller.texts=[{tmp_path / 'text.txt'}]"]
+    plain = save_bundle(tiny_bundle, tmp_path / "plain")
+    phones = save_bundle(phone_bundle, tmp_path / "phones")
+    for more in ([], [f"init_from={plain}"]):
+        with pytest.raises(UsageError, match="speller.texts needs init_from: a model that writes"):
+            train([*run, *more])
+    with pytest.raises(UsageError, match="a speller is trained with CTC alone"):
+        train([*run, f"init_from={phones}", "loss.intermediate_weight=0.3"])
+    with pytest.raises(UsageError, match=r"speller.spoken must be in \[0, 1\], not 2"):
+        train([*run, f"init_from={phones}", "speller.spoken=2"])
+    words = {word for one in read_manifest(tmp_path / "train.jsonl") for word in one.text.split()}
+    lexicon = Lexicon(phone_bundle.phones, {word: (tuple(word),) for word in words})
+    write_lexicon(lexicon, tmp_path / "letters.txt")
+    run += [f"init_from={phones}", f"loss.lexicon={tmp_path / 'letters.txt'}"]
+    with pytest.raises(AsrError, match=r"nowhere.txt"):
+        train([*run, "speller.texts=[nowhere.txt]"])
+    (tmp_path / "text.txt").write_text("x y\n")
+    with pytest.raises(AsrError, match="speller.texts .* have no word of the model's lexicon"):
+        train(run)
+    assert not (tmp_path / "run").exists()
