@@ -30,14 +30,16 @@ from asr.waveform_augment import cut_or_repeat, mix
 
 LIBRISPEECH = "V. Panayotov, G. Chen, D. Povey, S. Khudanpur, ICASSP 2015"
 # What the trainings of scripts/release hear, and under which licence.
-DATA = {
-    "librispeech/mini": f"LibriSpeech train-clean-5 (CC BY 4.0; {LIBRISPEECH}), as Opus.",
-    "librispeech/released": f"""LibriSpeech train-clean-5 and 572 utterances of train-clean-100
+RELEASED = f"""LibriSpeech train-clean-5 and 572 utterances of train-clean-100
 (CC BY 4.0; {LIBRISPEECH}), speechocean762's training
 speakers but for the 16 tested above (free for any use; J. Zhang et al., 2021), Kathleen's CMU Arctic
 prompts but for the sentences tested above (CC0), all as Opus of 24 kbit/s; noise of ESC-10 (CC BY 3.0;
 K. J. Piczak, ACM Multimedia 2015), four fifths of its recordings, and four room impulse responses
-(Apache-2.0).""",
+(Apache-2.0)."""
+DATA = {
+    "librispeech/mini": f"LibriSpeech train-clean-5 (CC BY 4.0; {LIBRISPEECH}), as Opus.",
+    "librispeech/released": RELEASED,
+    "librispeech/speller": f"{RELEASED} The speller has read the texts of the language model too.",
 }
 LEXICON = """
 
