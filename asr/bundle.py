@@ -333,9 +333,9 @@ def _build(kind: type[_Config], arguments: dict[str, Any]) -> _Config:
 
 def _load_model(path: Path, config: ModelConfig, expected_hash: str) -> AcousticModel:
     _check_hash(path, expected_hash)
-    model = AcousticModel(config)
+    model = AcousticModel(config, empty=True)
     try:
-        model.load_state_dict(unpack_weights(safetensors.torch.load_file(path)))
+        model.load_state_dict(unpack_weights(safetensors.torch.load_file(path)), assign=True)
     except (SafetensorError, RuntimeError) as error:
         raise BundleError(f"{path} does not fit {CONFIG_FILE}: {error}") from error
     return model.eval()

@@ -281,6 +281,8 @@ def _initialize(lstm: nn.LSTM) -> None:
     """Orthogonal recurrence and a forget-gate bias of 1 (Gers et al. 2000)."""
     hidden_size = lstm.hidden_size
     weights = dict(lstm.named_parameters())
+    if weights["weight_hh_l0"].is_meta:
+        return  # to be assigned; torch's functions for such tensors take a second to import
     nn.init.xavier_uniform_(weights["weight_ih_l0"])
     for gate in weights["weight_hh_l0"].data.chunk(4):
         nn.init.orthogonal_(gate)

@@ -1,9 +1,11 @@
 """AcousticModel = front end, encoder, CTC heads, speller: waveforms (B, S) -> log_probs (B, T', V)."""
 
 from collections.abc import Collection
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from asr.ctc import CTCHead
@@ -59,20 +61,21 @@ class ModelOutput(NamedTuple):
 class AcousticModel(nn.Module):
     """The whole network. Its output for an utterance does not depend on the rest of the batch."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, *, empty: bool = False) -> None:
+        """`empty`: without values, for `load_state_dict(..., assign=True)`: drawing them takes 0.1 s."""
         super().__init__()
         self.config = config
         self.front_end = FrontEnd(config.features)
-        self.encoder = BiLSTMEncoder(config.features.num_features, config.encoder)
-        self.head = CTCHead(config.encoder.output_size, config.vocab_size)
-        self.phone_head = (
-            CTCHead(config.encoder.output_size, config.num_phones) if config.num_phones else None
-        )
-        self.speller = (
-            Speller(config.num_phones, config.vocab_size, config.speller)
-            if config.speller is not None
-            else None
-        )
+        size = config.encoder.output_size
+        with torch.device("meta") if empty else nullcontext():
+            self.encoder = BiLSTMEncoder(config.features.num_features, config.encoder)
+            self.head = CTCHead(size, config.vocab_size)
+            self.phone_head = CTCHead(size, config.num_phones) if config.num_phones else None
+            self.speller = (
+                Speller(config.num_phones, config.vocab_size, config.speller)
+                if config.speller is not None
+                else None
+            )
 
     @property
     def num_parameters(self) -> int:
