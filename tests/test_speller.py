@@ -131,11 +131,13 @@ def test_a_batch_follows_from_its_number_and_epoch(tmp_path: Path) -> None:
 
 
 def test_batches_go_on_in_the_middle_of_an_epoch() -> None:
-    numbers = BatchNumbers(4, resume_at=(2, 3))
+    numbers = BatchNumbers(4)
+    numbers.resume_at(2, 3)
     assert [(key.indices, key.epoch) for key in numbers] == [([3], 2)]
     numbers.set_epoch(3)
     assert [key.indices[0] for key in numbers] == [0, 1, 2, 3]
-    assert BatchNumbers(4, resume_at=(2, 4)).epoch == 3
+    numbers.resume_at(2, 4)
+    assert numbers.epoch == 3
 
 
 def test_spelling_does_not_depend_on_the_rest_of_the_batch() -> None:

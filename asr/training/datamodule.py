@@ -154,10 +154,14 @@ class SpeechDataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> BatchLoader:
         """Shuffled batches of at most data.batch_s seconds."""
-        assert self._train_waveforms is not None
         sampler = self.train_sampler()
         sampler.resume_at(*self._resume_at)
         self._say_if_other_batches(len(sampler))
+        return self._speech_loader(sampler)
+
+    def _speech_loader(self, sampler: BucketSampler) -> BatchLoader:
+        """The training speech, augmented."""
+        assert self._train_waveforms is not None
         dataset = SpeechDataset(
             self.train_examples, self._train_waveforms, self._speed(), self._augmentation
         )

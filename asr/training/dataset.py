@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from asr.errors import AsrError
 from asr.manifest import Utterance
-from asr.training.sampler import BatchKey, BucketSampler
+from asr.training.sampler import BatchKey, ResumableSampler
 from asr.training.waveforms import WaveformSource
 from asr.waveform_augment import SpeedPerturbation, WaveformAugmentation
 
@@ -118,13 +118,13 @@ class _Failure:
     message: str
 
 
-class _Guarded(Dataset[Batch | _Failure]):
+class _Guarded(Dataset[Any]):
     """A dataset that returns errors: torch would hand them on with the worker's traceback as text."""
 
-    def __init__(self, dataset: SpeechDataset) -> None:
+    def __init__(self, dataset: Dataset[Any]) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, key: BatchKey) -> Batch | _Failure:
+    def __getitem__(self, key: BatchKey) -> Any:
         try:
             return self.dataset[key]
         except AsrError as error:
@@ -143,11 +143,11 @@ class BatchLoader(DataLoader[Batch]):
 
 
 def batch_loader(
-    dataset: SpeechDataset, sampler: BucketSampler, num_workers: int, seed: int
+    dataset: Dataset[Any], sampler: ResumableSampler, num_workers: int, seed: int
 ) -> BatchLoader:
     """A loader with `num_workers` processes; 0 loads in this one."""
     return BatchLoader(
-        _Guarded(dataset),  # type: ignore[arg-type]
+        _Guarded(dataset),
         batch_size=None,
         sampler=sampler,
         num_workers=num_workers,

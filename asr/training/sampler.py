@@ -1,5 +1,6 @@
 """Which utterances make a batch: buckets of similar length, shared out over the ranks of a run."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -20,7 +21,39 @@ class BatchKey(NamedTuple):
     epoch: int
 
 
-class BucketSampler(Sampler[BatchKey]):
+class ResumableSampler(Sampler[BatchKey], ABC):
+    """This process's batches of an epoch; a run that was interrupted goes on in the middle of one."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self._resume_at = (0, 0)
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Batches of an epoch for this rank."""
+
+    @abstractmethod
+    def own_batches(self, epoch: int) -> Sequence[list[int]]:
+        """The indices of this rank's batches of an epoch, in order."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch; Lightning calls this."""
+        self.epoch = epoch
+
+    def resume_at(self, epoch: int, batches_done: int) -> None:
+        """Leave out the first `batches_done` batches of `epoch`, which an earlier run has seen."""
+        if batches_done >= len(self):
+            epoch, batches_done = epoch + 1, 0
+        self._resume_at = (epoch, batches_done)
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[BatchKey]:
+        epoch, batches_done = self._resume_at
+        for indices in self.own_batches(self.epoch)[batches_done if epoch == self.epoch else 0 :]:
+            yield BatchKey(indices, self.epoch)
+
+
+class BucketSampler(ResumableSampler):
     """Batches of utterances of similar length, in an order drawn from seed and epoch.
 
     The number and sizes of batches are the same in every epoch; which utterances of nearly the same
@@ -49,13 +82,12 @@ class BucketSampler(Sampler[BatchKey]):
         speed: SpeedPerturbation | None = None,
         limit_key: str = "data.batch_s",
     ) -> None:
+        super().__init__()
         if not batch_s > 0:
             raise UsageError(f"{limit_key} must be positive, not {batch_s}")
         self.durations_s = np.asarray(durations_s, dtype=np.float64)
         self.seed, self.speed = seed, speed
         self.rank, self.world_size = rank, world_size
-        self.epoch = 0
-        self._resume_at = (0, 0)
         lengths_s = np.sort(self.lengths_s(0))
         if len(lengths_s) and batch_s < lengths_s[0]:
             raise UsageError(
@@ -68,22 +100,9 @@ class BucketSampler(Sampler[BatchKey]):
         """Batches of an epoch for this rank."""
         return len(self.sizes) // self.world_size
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of an epoch; Lightning calls this."""
-        self.epoch = epoch
-
-    def resume_at(self, epoch: int, batches_done: int) -> None:
-        """Leave out the first `batches_done` batches of `epoch`, which an earlier run has seen."""
-        if batches_done >= len(self):
-            epoch, batches_done = epoch + 1, 0
-        self._resume_at = (epoch, batches_done)
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[BatchKey]:
-        batches = self.batches(self.epoch)[self.rank :: self.world_size]
-        epoch, batches_done = self._resume_at
-        for indices in batches[batches_done if epoch == self.epoch else 0 :]:
-            yield BatchKey(indices, self.epoch)
+    def own_batches(self, epoch: int) -> list[list[int]]:
+        """This rank's share of `batches`."""
+        return self.batches(epoch)[self.rank :: self.world_size]
 
     def lengths_s(self, epoch: int) -> NDArray[np.float64]:
         """Seconds of each example as an epoch plays it."""

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import Dataset
 
 from asr.augment import SpecAugment
 from asr.bundle import Bundle
@@ -21,10 +22,10 @@ from asr.pronunciation import Lexicon
 from asr.tokenizer import Tokenizer
 from asr.training.config import RunConfig
 from asr.training.datamodule import Manifests, SpeechDataModule
-from asr.training.dataset import BatchLoader, SpeechDataset, batch_loader, padded_ids
+from asr.training.dataset import BatchLoader, batch_loader, padded_ids
 from asr.training.engine_config import SpellerConfig
 from asr.training.posterior_bank import Heard, PosteriorBank, Posteriors
-from asr.training.sampler import BatchKey
+from asr.training.sampler import BatchKey, ResumableSampler
 
 _USUAL = 0.6  # share of the first pronunciation of a word that has several
 _FEWEST_WORDS = 2
@@ -130,25 +131,19 @@ class SpellerBatches(Dataset[SpellerBatch]):
         return rows * num_frames <= self.max_frames
 
 
-class BatchNumbers(Sampler[BatchKey]):
-    """0 to count - 1 in each epoch; a run that was interrupted goes on in the middle of one."""
+class BatchNumbers(ResumableSampler):
+    """0 to count - 1 in each epoch."""
 
-    def __init__(self, count: int, resume_at: tuple[int, int] = (0, 0)) -> None:
+    def __init__(self, count: int) -> None:
+        super().__init__()
         self.count = count
-        self._resume_at = resume_at if resume_at[1] < count else (resume_at[0] + 1, 0)
-        self.epoch = self._resume_at[0]
 
     def __len__(self) -> int:
         return self.count
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; Lightning calls this."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[BatchKey]:
-        epoch, batches_done = self._resume_at
-        for number in range(batches_done if epoch == self.epoch else 0, self.count):
-            yield BatchKey([number], self.epoch)
+    def own_batches(self, epoch: int) -> list[list[int]]:
+        """A number each."""
+        return [[number] for number in range(self.count)]
 
 
 class SpellerDataModule(SpeechDataModule):
@@ -186,7 +181,8 @@ class SpellerDataModule(SpeechDataModule):
         batches = SpellerBatches(
             spoken, stream, bank, self.tokenizer, config, max_frames, (self.seed, rank)
         )
-        numbers = BatchNumbers(config.batches, self._resume_at)
+        numbers = BatchNumbers(config.batches)
+        numbers.resume_at(*self._resume_at)
         self._say_if_other_batches(config.batches)
         if rank == 0:
             message = (
@@ -194,22 +190,15 @@ class SpellerDataModule(SpeechDataModule):
                 f"of {bank.num_utterances:,} utterances"
             )
             print(message, file=sys.stderr, flush=True)
-        return DataLoader(  # type: ignore[return-value]
-            batches, batch_size=None, sampler=numbers, num_workers=self.config.num_workers,
-            generator=torch.Generator().manual_seed(self.seed),
-        )  # fmt: skip
+        return batch_loader(batches, numbers, self.config.num_workers, self.seed)
 
     def _heard(self) -> Iterator[tuple[Heard, Sequence[int]]]:
         """What the network makes of this process's share of the training speech, with token ids."""
-        assert self._train_waveforms is not None
         assert self.trainer is not None
         model, augment = self.bundle.model, self.run_config.augment
         masks = SpecAugment(augment, model.front_end.config) if augment.active else None
-        dataset = SpeechDataset(
-            self.train_examples, self._train_waveforms, self._speed(), self._augmentation
-        )
         sampler = self.train_sampler()
-        loader = batch_loader(dataset, sampler, self.config.num_workers, self.seed)
+        loader = self._speech_loader(sampler)
         device = model.head.linear.weight.device
         for number in range(self.run_config.speller.passes):
             sampler.set_epoch(number)
@@ -275,8 +264,7 @@ def _sayable(stream: WordStream, bank: PosteriorBank) -> WordStream:
 
 def _collated(rows: Sequence[_Row]) -> SpellerBatch:
     lengths = torch.tensor([len(posteriors) for posteriors, _ in rows])
-    phones = torch.zeros(len(rows), int(lengths.max()), rows[0][0].shape[1])
-    for row, (posteriors, _) in zip(phones, rows, strict=True):
-        row[: len(posteriors)] = torch.from_numpy(posteriors.astype(np.float32))
+    frames = [torch.from_numpy(posteriors.astype(np.float32)) for posteriors, _ in rows]
+    phones = pad_sequence(frames, batch_first=True)
     targets, target_lengths = padded_ids([tuple(token_ids) for _, token_ids in rows])
     return SpellerBatch(phones.log(), lengths, targets, target_lengths)

@@ -77,13 +77,11 @@ def callbacks(config: RunConfig, run_dir: Path) -> list[Callback]:
         BestCheckpoints(folder, _kept_best(settings)),
         LastCheckpoint(folder, settings.checkpoint_every_steps, interrupt),
         ValidateLastEpoch(),
+        *([] if config.speller.texts else _of_speech(config, run_dir)),
         BlankPlateau(config),
         EpochLine(),
         interrupt,
     ]
-    if not config.speller.texts:  # whose batches are no speech
-        skip = SkipBadSteps(run_dir, config.trainer.max_skipped_in_a_row)
-        chosen[2:2] = [Throughput(config.features.sample_rate), skip]
     if config.logger.page:
         chosen.insert(0, RunWatch(run_dir))  # Throughput starts its clock again after the drawing
     if settings.average == "last":
@@ -95,6 +93,14 @@ def callbacks(config: RunConfig, run_dir: Path) -> list[Callback]:
     if settings.patience is not None:
         chosen.append(StopWithoutProgress(settings.patience))
     return chosen
+
+
+def _of_speech(config: RunConfig, run_dir: Path) -> list[Callback]:
+    """Those that look at the waveforms of a batch; a speller's have none."""
+    return [
+        Throughput(config.features.sample_rate),
+        SkipBadSteps(run_dir, config.trainer.max_skipped_in_a_row),
+    ]
 
 
 def _kept_best(settings: CallbacksConfig) -> int:
