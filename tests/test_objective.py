@@ -89,8 +89,6 @@ def test_phones_take_their_share_of_every_term() -> None:
     of_phones = of_phones + 0.2 * divergence(*phones)
     torch.testing.assert_close(found.loss, 0.6 * tokens + 0.4 * of_phones)
     torch.testing.assert_close(found.parts()["phone_loss"], mean(phone_ctc, phones))
-    with pytest.raises(UsageError, match="asr lexicon"):
-        LossConfig(phone_weight=0.4)
     with pytest.raises(UsageError, match="needs phones"):
         LossConfig(phone_crf=0.5)
     with pytest.raises(UsageError, match="in \\[0, 1\\], not 1.5"):

@@ -215,6 +215,8 @@ def test_ctrl_c_says_how_to_go_on(corpus: Path, workers: int) -> None:
     run_dir = corpus / f"runs/stopped-{workers}"
     command = [
         sys.executable,
+        "-X",
+        "faulthandler",  # should the process crash, its message has the stack
         "-m",
         "asr",
         "train",

@@ -11,11 +11,16 @@ from asr.bundle import Bundle, load_bundle, save_bundle
 from asr.errors import AsrError, UsageError
 from asr.manifest import read_manifest, write_manifest
 from asr.model import AcousticModel, ModelConfig
-from asr.pronunciation import Lexicon
+from asr.pronunciation import Lexicon, read_lexicon
 from asr.tokenizer import CharTokenizer
 from asr.training.config import load_config
 from asr.training.train import train
-from asr.training.warmstart import check_same_network, take_weights, with_phones_of
+from asr.training.warmstart import (
+    check_same_network,
+    lexicon_path,
+    take_weights,
+    with_phones_of,
+)
 
 
 def test_the_network_is_the_bundles_unless_the_command_line_says_so(
@@ -89,6 +94,19 @@ def test_a_lexicon_of_fewer_phones_keeps_the_head(
     others = Lexicon((*phone_bundle.phones[:5], "ZH"), {})
     for start in (phone_bundle, tiny_bundle, None):
         assert with_phones_of(start, others) is others
+
+
+def test_the_lexicon_is_the_runs_own_or_its_starts_or_the_one_that_comes_with_asr(
+    tmp_path: Path, tiny_bundle: Bundle
+) -> None:
+    config = load_config(["recipe=librispeech/mini", "loss.phone_weight=0.5"])
+    start = replace(tiny_bundle, lexicon=tmp_path / "start.txt")
+    own = replace(config, loss=replace(config.loss, lexicon="own.txt"))
+    assert lexicon_path(own, start) == Path("own.txt")
+    assert lexicon_path(config, start) == tmp_path / "start.txt"
+    for other in (tiny_bundle, None):
+        words = read_lexicon(lexicon_path(config, other)).words
+        assert words["speech"][0] == ("S", "P", "IY", "CH")
 
 
 def test_a_run_starts_from_a_bundle_and_resumes(

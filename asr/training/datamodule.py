@@ -292,7 +292,8 @@ class SpeechDataModule(lightning.LightningDataModule):
         if len(without) == len(self.train_examples):
             raise AsrError(
                 "loss.lexicon has a pronunciation for every word of no training text; it lacks "
-                f"{', '.join(map(repr, lacking[:_MAX_NAMES_SHOWN]))}, ..."
+                f"{', '.join(map(repr, lacking[:_MAX_NAMES_SHOWN]))}, ...; `asr lexicon` writes one for "
+                "English, loss.lexicon=FILE takes any"
             )
         if lacking:
             shown = ", ".join(map(repr, lacking[:_MAX_NAMES_SHOWN]))

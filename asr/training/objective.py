@@ -31,7 +31,8 @@ class LossConfig:
             layers' too, is 1 - p of the tokens' and p of the phones', and the consistency likewise; a
             language model can then be decoded with over phones. 0: no such head.
         lexicon: file with a word and its phones a line (`asr lexicon` writes one); of several
-            pronunciations the first is trained on.
+            pronunciations the first is trained on. None: that of init_from, or of the model that comes
+            with asr (80,000 English words).
         phone_crf: c of CTC-CRF (Xiang & Ou 2019, doi 10.1109/ICASSP.2019.8682256) for the output's
             phones, from augment.start_step on: 1 - c of CTC and c of minus the logarithm of the right
             phones' share in all that a trigram of the training texts' phones allows (theirs is 10/11).
@@ -68,8 +69,6 @@ class LossConfig:
             )
         if not 0 <= self.phone_weight < 1:
             raise UsageError(f"loss.phone_weight must be in [0, 1), not {self.phone_weight}")
-        if self.phone_weight and self.lexicon is None:
-            raise UsageError("loss.phone_weight needs loss.lexicon, which `asr lexicon` writes")
         if not 0 <= self.phone_crf <= 1:
             raise UsageError(f"loss.phone_crf must be in [0, 1], not {self.phone_crf}")
         if self.phone_crf and not self.phone_weight:

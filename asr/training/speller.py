@@ -18,6 +18,7 @@ from asr.training.dataset import Example
 from asr.training.lit_module import AsrLitModule
 from asr.training.objective import LossConfig
 from asr.training.speller_data import SpellerBatch, SpellerDataModule
+from asr.training.warmstart import lexicon_path
 
 
 class SpellerLitModule(AsrLitModule):
@@ -50,19 +51,17 @@ def speller_modules(
     """Module and data of a run that trains a speller for `start`, whose weights are not in it yet.
 
     Raises:
-        UsageError: no network that writes phones to start from, no lexicon, a loss of speech.
+        UsageError: no network that writes phones to start from, a loss of speech.
     """
     if start is None or not start.phones:
         raise UsageError(
             "speller.texts needs init_from: a model that writes phones, trained with "
             "loss.phone_weight"
         )
-    lexicon_path = config.loss.lexicon or start.lexicon
-    if lexicon_path is None:
-        raise UsageError(f"{config.init_from} has no lexicon: set loss.lexicon")
     if replace(config.loss, lexicon=None) != LossConfig():
         raise UsageError("a speller is trained with CTC alone: of loss, only lexicon is used")
-    lexicon = read_lexicon(lexicon_path, start.phones)
+    chosen = lexicon_path(config, start)
+    lexicon = read_lexicon(chosen, start.phones)
     texts = ", ".join(Path(text).name for text in config.speller.texts)
     network = replace(start.model.config, speller=config.speller.network)
     bundle = Bundle(
@@ -74,7 +73,7 @@ def speller_modules(
             f"model {start.model_id}"
         ),
         phones=start.phones,
-        lexicon=Path(lexicon_path),
+        lexicon=chosen,
     )
     data = SpellerDataModule(config, manifests, bundle, lexicon)
     return SpellerLitModule(bundle, config, data.dev_examples), data

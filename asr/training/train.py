@@ -32,11 +32,11 @@ from asr.training.interrupt import interrupt_asked
 from asr.training.lit_module import AsrLitModule
 from asr.training.prepare import prepare
 from asr.training.run_watch import refresh_run_page
-from asr.training.speller import speller_modules
 from asr.training.trainer import lightning_trainer
 from asr.training.warmstart import (
     check_same_network,
     keeps_vocabulary,
+    lexicon_path,
     speller_to_keep,
     take_weights,
     with_phones_of,
@@ -188,8 +188,10 @@ def _build(
 ) -> tuple[AsrLitModule, SpeechDataModule]:
     """The modules of a run; the vocabulary comes from the training texts, or from `start`."""
     if config.speller.texts:
+        from asr.training.speller import speller_modules  # numba, which other trainings do without
+
         return speller_modules(config, Manifests(manifests["train"], manifests["dev"]), start)
-    wanted = config.loss.lexicon if config.loss.phone_weight else None
+    wanted = lexicon_path(config, start) if config.loss.phone_weight else None
     lexicon = None if wanted is None else with_phones_of(start, read_lexicon(wanted))
 
     def read(tokenizer: Tokenizer | None = None) -> SpeechDataModule:
@@ -219,7 +221,7 @@ def _build(
         config.data.normalizer,
         Training(data=", ".join(map(set_name, config.data.train)) + origin),
         phones=phones,
-        lexicon=Path(wanted) if wanted else None,
+        lexicon=wanted,
     )
     module = AsrLitModule(
         bundle, data.dev_examples, config.augment, config.optimizer, config.scheduler, config.loss,

@@ -1,10 +1,11 @@
 """init_from: training that starts from the weights of a bundle, with its vocabulary or a new one."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 import torch
 
-from asr.bundle import Bundle
+from asr.bundle import LEXICON_FILE, SHIPPED, Bundle
 from asr.encoder import EncoderConfig
 from asr.errors import UsageError
 from asr.model import AcousticModel
@@ -76,6 +77,15 @@ def take_weights(
         f"weights of model {start.model_id} with a new output layer: {len(kept)} tokens kept, "
         f"new: {_listed(new)}; gone: {_listed(gone)}"
     )
+
+
+def lexicon_path(config: RunConfig, start: Bundle | None) -> Path:
+    """Where a run's lexicon is: its own, its start's, or the one that comes with asr."""
+    if config.loss.lexicon is not None:
+        return Path(config.loss.lexicon)
+    if start is not None and start.lexicon is not None:
+        return start.lexicon
+    return SHIPPED / LEXICON_FILE
 
 
 def with_phones_of(start: Bundle | None, lexicon: Lexicon) -> Lexicon:
