@@ -74,11 +74,13 @@ class Decoding:
         lm_weight: weight of the language model's ln P.
         word_bonus: ln, added for each word.
         beam_size: prefixes kept in each frame.
+        acoustic_scale: what the network's log-probabilities are multiplied by first.
     """
 
     lm_weight: float
     word_bonus: float
     beam_size: int
+    acoustic_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -265,6 +267,7 @@ def _decoding_text(bundle: Bundle) -> str:
     return (
         f"beam {tuned.beam_size}{over} with the language model in this folder, weight "
         f"{tuned.lm_weight:g}, word bonus {tuned.word_bonus:g}"
+        + (f", acoustic scale {tuned.acoustic_scale:g}" if tuned.acoustic_scale != 1 else "")
     )
 
 
@@ -294,7 +297,10 @@ def _decoding(values: dict[str, Any] | None) -> Decoding | None:
     if values is None:
         return None
     return Decoding(
-        float(values["lm_weight"]), float(values["word_bonus"]), int(values["beam_size"])
+        float(values["lm_weight"]),
+        float(values["word_bonus"]),
+        int(values["beam_size"]),
+        float(values.get("acoustic_scale", 1.0)),
     )
 
 

@@ -49,6 +49,7 @@ class DecoderOptions:
     lm_weight: float | None = None
     word_bonus: float | None = None
     unknown_penalty: float | None = None
+    acoustic_scale: float | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in (None, *DECODERS):
@@ -66,7 +67,8 @@ class DecoderOptions:
 
 
 _NEED_LM = ("lm_weight", "word_bonus", "unknown_penalty")
-_BEAM_ONLY = ("lm", "hotwords", "beam_size", *_NEED_LM)
+_OF_THE_SEARCH = ("beam_size", "acoustic_scale", *_NEED_LM)
+_BEAM_ONLY = ("lm", "hotwords", *_OF_THE_SEARCH)
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,7 @@ def search_options(decoding: Decoding | None, *, over_phones: bool) -> BeamOptio
         beam_size=decoding.beam_size,
         lm_weight=decoding.lm_weight,
         word_bonus=decoding.word_bonus,
+        acoustic_scale=decoding.acoustic_scale,
     )
 
 
@@ -211,7 +214,7 @@ def _beam_options(
     if lacking and not has_lm:
         raise UsageError(f"{_named(lacking)} needs a language model: add --lm")
     chosen = search_options(bundle.decoding, over_phones=lexicon is not None)
-    for name in ("beam_size", *_NEED_LM):
+    for name in _OF_THE_SEARCH:
         if getattr(options, name) is not None:
             chosen = replace(chosen, **{name: getattr(options, name)})
     return chosen
@@ -230,6 +233,8 @@ def _name(
             f" + {language_model.ngram.order}-gram "
             f"(weight {options.lm_weight:g}, bonus {options.word_bonus:g})"
         )
+    if options.acoustic_scale != 1:
+        name += f", acoustic scale {options.acoustic_scale:g}"
     if num_hot:
         name += f" + {num_hot} hot word{'s' * (num_hot > 1)}"
     return name

@@ -221,6 +221,7 @@ def load_model(
     lm_weight: float | None = None,
     word_bonus: float | None = None,
     unknown_penalty: float | None = None,
+    acoustic_scale: float | None = None,
     hotwords: Path | str | None = None,
     upper: bool = False,
 ) -> Recognizer:
@@ -236,8 +237,8 @@ def load_model(
             faster where it has not; see `asr.quantize`).
         decoder: "greedy" or "beam"; None chooses by the bundle and the options below.
         lm: compiled language model, ARPA file, or a folder with one; None: the bundle's, if any.
-        beam_size, lm_weight, word_bonus: of the beam search; None: the bundle's tuned values, else
-            those of BeamOptions.
+        beam_size, lm_weight, word_bonus, acoustic_scale: of the beam search; None: the bundle's tuned
+            values, else those of BeamOptions.
         unknown_penalty: ln, subtracted for each word that the language model lacks; None: only its
             words can be written.
         hotwords: file of phrases to prefer, one a line, optionally a tab and a weight.
@@ -250,7 +251,7 @@ def load_model(
         AsrError: the device is not there.
     """
     options = DecoderOptions(
-        decoder, lm, hotwords, beam_size, lm_weight, word_bonus, unknown_penalty
+        decoder, lm, hotwords, beam_size, lm_weight, word_bonus, unknown_penalty, acoustic_scale
     )
     if threads is not None:
         torch.set_num_threads(threads)

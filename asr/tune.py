@@ -52,12 +52,14 @@ class Grid:
         word_bonuses: bonuses a word (ln).
         beam_size: prefixes kept while weight and bonus are searched.
         more_beam_sizes: tried afterwards with the best weight and bonus.
+        acoustic_scale: what the network's log-probabilities are multiplied by, in every trial.
     """
 
     lm_weights: tuple[float, ...] = (0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2)
     word_bonuses: tuple[float, ...] = (0.0, 1.0, 2.0, 3.0, 4.0)
     beam_size: int = 32
     more_beam_sizes: tuple[int, ...] = (16, 64, 128)
+    acoustic_scale: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.lm_weights or not self.word_bonuses:
@@ -67,6 +69,7 @@ class Grid:
                 BeamOptions(lm_weight=lm_weight, word_bonus=word_bonus, beam_size=self.beam_size)
         for beam_size in self.more_beam_sizes:
             BeamOptions(beam_size=beam_size)
+        BeamOptions(acoustic_scale=self.acoustic_scale)
 
     @property
     def num_trials(self) -> int:
@@ -193,7 +196,7 @@ def tune(
         return trial
 
     surface = tuple(
-        run(Decoding(lm_weight, word_bonus, grid.beam_size))
+        run(Decoding(lm_weight, word_bonus, grid.beam_size, grid.acoustic_scale))
         for word_bonus in sorted(set(grid.word_bonuses))
         for lm_weight in sorted(set(grid.lm_weights))
     )

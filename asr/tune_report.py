@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from asr.tune import CalibrationTrial, Tuning
+from asr.tune import CalibrationTrial, Trial, Tuning
 
 
 def tuning_table(tuning: Tuning) -> str:
@@ -25,7 +25,7 @@ def tuning_table(tuning: Tuning) -> str:
     ]
     lines.append(
         f"best: --lm-weight {best.decoding.lm_weight:g} --word-bonus {best.decoding.word_bonus:g} "
-        f"--beam-size {best.decoding.beam_size}: WER {100 * best.wer:.2f} % "
+        f"--beam-size {best.decoding.beam_size}{_scale_option(best)}: WER {100 * best.wer:.2f} % "
         f"(greedy {100 * tuning.greedy_wer:.2f} %)"
     )
     for decoder, trial in (("greedy", tuning.greedy_confidence), ("beam", tuning.beam_confidence)):
@@ -34,6 +34,11 @@ def tuning_table(tuning: Tuning) -> str:
     for name in tuning.edges:
         lines.append(f"the best is at the edge of what was tried: widen --{name}")
     return "\n".join(lines)
+
+
+def _scale_option(trial: Trial) -> str:
+    scale = trial.decoding.acoustic_scale
+    return "" if scale == 1 else f" --acoustic-scale {scale:g}"
 
 
 def _confidence_line(decoder: str, trial: CalibrationTrial) -> str:

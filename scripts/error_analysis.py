@@ -222,14 +222,14 @@ def print_culprits(
     ngram: NgramModel,
 ) -> None:
     """Wrong transcripts by what ranked them before the truth."""
-    decoder = recognizer.decoder
-    assert decoder.beam is not None
-    options, lexicon = decoder.beam.options, lexicon_of(recognizer.bundle)
+    decoder, beam = recognizer.decoder, recognizer.decoder.beam
+    assert beam is not None
+    options, lexicon = beam.options, lexicon_of(recognizer.bundle)
     known = ngram.word_ids.keys() & lexicon.words.keys() if lexicon else ngram.word_ids.keys()
     encode = lexicon.encode if lexicon else recognizer.bundle.tokenizer.encode
 
     def acoustic(one: Decoded, text: str) -> float:
-        ids, log_probs = encode(text), decoder.searched(one.log_probs)
+        ids, log_probs = encode(text), beam.scaled(decoder.searched(one.log_probs))
         loss = ctc_losses(
             torch.from_numpy(log_probs)[None], torch.tensor([len(log_probs)]),
             torch.tensor([ids]), torch.tensor([len(ids)]),

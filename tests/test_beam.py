@@ -4,10 +4,12 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from asr.decoding.alignment import AlignmentError, align_tokens
@@ -305,12 +307,32 @@ def test_bad_log_probs_are_explained() -> None:
     "option",
     [
         {"beam_size": 0}, {"beam_threshold": 0.0}, {"lm_weight": -1.0}, {"word_bonus": math.inf},
-        {"unknown_penalty": math.nan}, {"token_min_logp": math.nan},
+        {"unknown_penalty": math.nan}, {"token_min_logp": math.nan}, {"acoustic_scale": 0.0},
+        {"acoustic_scale": math.nan},
     ],
 )  # fmt: skip
 def test_bad_options_are_explained(option: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         BeamOptions(**option)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scale", [0.6, 1.7])
+def test_an_acoustic_scale_makes_the_network_surer_or_less_sure(
+    ngram: NgramModel, scale: float
+) -> None:
+    """As a softmax of the logits times the scale; what has no probability keeps none."""
+    log_probs = random_log_probs(3, 6)
+    log_probs[2, 1] = -np.inf
+    model = word_language_model(ngram, ALPHABET, encode)
+    options = BeamOptions(**EVERYTHING, lm_weight=0.7, word_bonus=0.4)
+    scaled = torch.from_numpy(scale * log_probs).log_softmax(-1).numpy()
+    expected = BeamDecoder(ALPHABET, options, model).decode_n_best(scaled, 8)
+    found = BeamDecoder(ALPHABET, replace(options, acoustic_scale=scale), model)
+    assert np.allclose(np.exp(found.scaled(log_probs)).sum(1), 1)
+    for one, other in zip(found.decode_n_best(log_probs, 8), expected, strict=True):
+        assert one.token_ids == other.token_ids
+        assert one.score == pytest.approx(other.score, abs=1e-4)
+        assert one.confidences == pytest.approx(other.confidences, abs=1e-4)
 
 
 def test_mismatch_of_model_and_language_model_is_said_at_once(ngram: NgramModel) -> None:

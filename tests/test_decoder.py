@@ -239,6 +239,10 @@ def test_a_bundle_keeps_its_language_model(
     assert loaded.decoding == Decoding(0.7, 1.5, 8)
     assert loaded.language_model == with_lm / "lm.ngram"
     assert "beam 8 with the language model" in (with_lm / "README.md").read_text()
+    config = json.loads((with_lm / "config.json").read_text())
+    del config["decoding"]["acoustic_scale"]  # written before there was one
+    (with_lm / "config.json").write_text(json.dumps(config))
+    assert load_bundle(with_lm).decoding == Decoding(0.7, 1.5, 8, acoustic_scale=1.0)
     again = load_bundle(save_bundle(loaded, with_lm))  # over itself
     assert again.model_id == loaded.model_id
     plain = load_bundle(save_bundle(tiny_bundle, tmp_path / "plain"))

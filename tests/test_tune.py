@@ -1,6 +1,7 @@
 """Tuning: trials are what evaluation would find, the best is written, and what cannot be is said."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,16 +114,21 @@ def test_the_best_is_written_and_used(
     out = tmp_path / "tuned"
     command = ["tune", manifest, "-m", path, "--lm", lm, "-o", out, "--write"]
     grid = ["--lm-weights", "0.5,1", "--word-bonuses", "0", "--beam-size", "2"]
+    grid += ["--acoustic-scale", "1.5"]
     with pytest.raises(SystemExit) as stopped:
         main([str(argument) for argument in (*command, *grid, "--beam-sizes", "4")])
     assert stopped.value.code == 0
-    assert "best: --lm-weight" in capsys.readouterr().out
+    assert re.search(r"best: --lm-weight .* --acoustic-scale 1\.5: WER", capsys.readouterr().out)
     assert (out / "surface.png").read_bytes().startswith(b"\x89PNG")
     decoding = load_bundle(path).decoding
     assert decoding is not None
     assert decoding.lm_weight in (0.5, 1.0)
     recognizer = load_model(path, device="cpu")
     name = recognizer.decoder.name
+    assert name.endswith(", acoustic scale 1.5")
+    overridden = load_model(path, device="cpu", acoustic_scale=1.0).decoder.name
+    assert name == f"{overridden}, acoustic scale 1.5"
+    assert "acoustic scale 1.5" in (path / "README.md").read_text()
     assert name.startswith(f"beam {decoding.beam_size} + 2-gram (weight {decoding.lm_weight:g}")
     tuning = Tuning(manifest, 7, 0.5, GRID, (), (trial(3.0, 1.0, 8, 0.2),), None, None, ())
     write_tuning(path, tuning)  # the language model stays
@@ -139,3 +145,5 @@ def test_what_cannot_be_is_said(tiny_bundle: Bundle, manifest: Path) -> None:
         Grid(more_beam_sizes=(0,))
     with pytest.raises(UsageError, match="weight"):
         Grid(lm_weights=(-1.0,))
+    with pytest.raises(UsageError, match="acoustic scale"):
+        Grid(acoustic_scale=0.0)

@@ -40,6 +40,13 @@ LmWeightOption = Annotated[
 WordBonusOption = Annotated[
     float | None, typer.Option("--word-bonus", help="Added for each word (ln).")
 ]
+AcousticScaleOption = Annotated[
+    float | None,
+    typer.Option(
+        "--acoustic-scale",
+        help="Multiplies the network's log-probabilities; above 1: sharper, faster.",
+    ),
+]
 UnknownPenaltyOption = Annotated[
     float | None,
     typer.Option(

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from asr.cli.decoding import (
+    AcousticScaleOption,
     BeamSizeOption,
     DecoderOption,
     HotwordsOption,
@@ -38,6 +39,7 @@ def evaluate(
     lm_weight: LmWeightOption = None,
     word_bonus: WordBonusOption = None,
     unknown_penalty: UnknownPenaltyOption = None,
+    acoustic_scale: AcousticScaleOption = None,
     hotwords: HotwordsOption = None,
 ) -> int:
     """Transcribe a manifest and report word and character error rates.
@@ -62,6 +64,7 @@ def evaluate(
         lm_weight=lm_weight,
         word_bonus=word_bonus,
         unknown_penalty=unknown_penalty,
+        acoustic_scale=acoustic_scale,
         hotwords=hotwords,
     )
     with without_decoder_noise():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asr.cli.decoding import (
+    AcousticScaleOption,
     BeamSizeOption,
     DecoderOption,
     HotwordsOption,
@@ -95,6 +96,7 @@ def transcribe(
     lm_weight: LmWeightOption = None,
     word_bonus: WordBonusOption = None,
     unknown_penalty: UnknownPenaltyOption = None,
+    acoustic_scale: AcousticScaleOption = None,
     hotwords: HotwordsOption = None,
     upper: Annotated[
         bool, typer.Option("--upper", help="Write capitals, as LibriSpeech's transcripts are.")
@@ -158,6 +160,7 @@ def transcribe(
             lm_weight=lm_weight,
             word_bonus=word_bonus,
             unknown_penalty=unknown_penalty,
+            acoustic_scale=acoustic_scale,
             hotwords=hotwords,
             upper=upper,
         )

@@ -34,6 +34,9 @@ def tune(
     beam_sizes: Annotated[
         str | None, typer.Option(help="Beams to try with the best weights, such as '16 64 128'.")
     ] = None,
+    acoustic_scale: Annotated[
+        float, typer.Option(help="Multiplies the network's log-probabilities in all trials.")
+    ] = 1.0,
     write: Annotated[
         bool, typer.Option("--write", help="Put the best values, and --lm, into the model.")
     ] = False,
@@ -45,7 +48,8 @@ def tune(
 
     The network runs once; then every combination is decoded. Prints a table and draws
     OUT/surface.png, and calibrates word confidences. With --write, `asr transcribe` and `asr evaluate`
-    use all of it from then on.
+    use all of it from then on. A network that doubts much (CTC-CRF, CR-CTC) is searched faster, and as
+    well, with an --acoustic-scale above 1 and weights as much larger.
 
     Example: asr tune dev-clean.jsonl --model runs/librispeech/mini/bundle --lm lm --write
     """
@@ -68,6 +72,7 @@ def tune(
         _numbers(word_bonuses, "--word-bonuses", float) or default.word_bonuses,
         beam_size,
         _numbers(beam_sizes, "--beam-sizes", int) or default.more_beam_sizes,
+        acoustic_scale,
     )
     recognizer = load_model(
         model, device=device, threads=threads, precision=precision, decoder="greedy"

@@ -51,6 +51,8 @@ class BeamOptions:
         word_bonus: added for each word (each token under a language model of tokens).
         unknown_penalty: subtracted for each word that the language model lacks; infinite: only its
             words can be written.
+        acoustic_scale: the log-probabilities are multiplied by it and normalised again before anything
+            else; above 1 for a network that doubts much, which a search then has less to do with.
     """
 
     beam_size: int = 64
@@ -59,6 +61,7 @@ class BeamOptions:
     lm_weight: float = 1.0
     word_bonus: float = 0.5
     unknown_penalty: float = inf
+    acoustic_scale: float = 1.0
 
     def __post_init__(self) -> None:
         if self.beam_size < 1:
@@ -67,6 +70,8 @@ class BeamOptions:
             raise UsageError(f"the beam threshold must be above 0, not {self.beam_threshold}")
         if not self.lm_weight >= 0 or self.lm_weight == inf:
             raise UsageError(f"the language-model weight must be 0 or more, not {self.lm_weight}")
+        if not 0 < self.acoustic_scale < inf:
+            raise UsageError(f"the acoustic scale must be above 0, not {self.acoustic_scale}")
         if isnan(self.token_min_logp) or isnan(self.unknown_penalty):
             raise UsageError("token_min_logp and unknown_penalty must be numbers, not NaN")
         if not -inf < self.word_bonus < inf:
@@ -153,6 +158,13 @@ class BeamDecoder:
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(self.decode, utterances))
 
+    def scaled(self, log_probs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the search reads (T, V): `log_probs` times the acoustic scale, normalised again."""
+        if self.options.acoustic_scale == 1:
+            return log_probs
+        scaled = log_probs * np.float32(self.options.acoustic_scale)
+        return scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True)
+
     def _checked(self, log_probs: NDArray[np.float32]) -> NDArray[np.float32]:
         if log_probs.ndim != 2 or log_probs.shape[1] != self.alphabet.vocab_size:
             raise AsrError(
@@ -165,7 +177,7 @@ class BeamDecoder:
             raise AsrError(
                 f"log-probabilities reach {log_probs.max():.3g}, above 0: are they logits?"
             )
-        return np.maximum(log_probs, _LOWEST_LOG_PROB, dtype=np.float32, order="C")
+        return np.maximum(self.scaled(log_probs), _LOWEST_LOG_PROB, dtype=np.float32, order="C")
 
     def _with_ranks(self, log_probs: NDArray[np.float32]) -> NDArray[np.float32]:
         """With a column like the separator's for each further word of those said alike."""
@@ -235,7 +247,8 @@ def _setup(
     parameters["mode"], parameters["blank_id"] = NO_LM, alphabet.blank_id
     parameters["most_alike"] = lexicon.most_alike
     for name, value in asdict(options).items():
-        parameters[name] = value
+        if name != "acoustic_scale":  # of what the search reads, not of the search
+            parameters[name] = value
     if language_model:
         model = language_model.ngram
         tokens["word"][: alphabet.vocab_size] = language_model.token_words
