@@ -104,18 +104,19 @@ def test_a_release_goes_on_where_it_was_broken_off(checkout: Path, tmp_path: Pat
 
     status, asked = release(BREAKS_OFF="runs/release/speller")
     assert status != 0
-    commands = ["prepare"] * 3 + ["lm", "lexicon"] + ["train"] * 5
+    commands = ["prepare"] * 3 + ["lm", "lexicon"] + ["train"] * 4
     assert [call.split()[2] for call in asked] == commands
     assert "lexicon runs/release/lm/lm.ngram data/released/train-clean-5.jsonl" in asked[4]
     assert "recipe=librispeech/mini run_dir=runs/release/mini" in asked[5]
-    assert "recipe=librispeech/released run_dir=runs/release/characters" in asked[6]
+    assert "recipe=librispeech/released run_dir=runs/release/one-view" in asked[6]
     assert "init_from=runs/release/mini/bundle" in asked[6]
-    assert "recipe=librispeech/released run_dir=runs/release/phones" in asked[7]
-    assert all("loss.lexicon=runs/release/lm/lexicon.txt" in call for call in asked[7:9])
-    crf = ["loss.phone_crf=0.9" in call for call in asked[5:]]
-    assert crf == [False, False, False, True, False]
-    assert "init_from=runs/release/phones/bundle" in asked[8]
-    assert "recipe=librispeech/speller run_dir=runs/release/speller" in asked[9]
+    assert "recipe=librispeech/released run_dir=runs/release/released" in asked[7]
+    assert "init_from=runs/release/one-view/bundle" in asked[7]
+    two_views = ["loss.consistency_weight=0.2" in call for call in asked[5:]]
+    assert two_views == [False, False, True, False]
+    assert all("loss.lexicon=runs/release/lm/lexicon.txt" in call for call in asked[5:8])
+    assert "recipe=librispeech/speller run_dir=runs/release/speller" in asked[8]
+    assert "init_from=runs/release/released/bundle" in asked[8]
     novels = "data/released/novels.txt.xz"
     assert f"lm train {novels} data/released/train-clean-100.txt" in asked[3]
     assert (checkout / novels).readlink() == data / "lm/novels.txt.xz"
