@@ -72,7 +72,9 @@ class LossConfig:
         if not 0 <= self.phone_crf <= 1:
             raise UsageError(f"loss.phone_crf must be in [0, 1], not {self.phone_crf}")
         if self.phone_crf and not self.phone_weight:
-            raise UsageError("loss.phone_crf needs phones: set loss.phone_weight")
+            raise UsageError(
+                "loss.phone_crf needs phones: set loss.phone_weight, or loss.phone_crf=0"
+            )
 
     def is_consistent(self, epoch: int, max_epochs: int) -> bool:
         """Whether epoch (the first is 0) of a training of max_epochs has CR-CTC's two views."""
