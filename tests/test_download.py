@@ -202,7 +202,8 @@ def test_a_server_that_sends_without_end(tmp_path: Path) -> None:
 
 def test_a_server_that_allows_one_connection(tmp_path: Path) -> None:
     with serve({"/f.bin": Hosted(DATA, most_at_once=1)}) as server:
-        fetch(server, tmp_path)
+        # A busy machine's server may count a connection for a while after its client has all of it.
+        fetch(server, tmp_path, transport=replace(QUICK, patience=replace(QUICK.patience, tries=7)))
     assert (tmp_path / "f.bin").read_bytes() == DATA
 
 
