@@ -7,6 +7,7 @@ import json
 import random
 import signal
 import threading
+import time
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -201,9 +202,20 @@ def test_a_server_that_sends_without_end(tmp_path: Path) -> None:
 
 
 def test_a_server_that_allows_one_connection(tmp_path: Path) -> None:
-    with serve({"/f.bin": Hosted(DATA, most_at_once=1)}) as server:
-        # A busy machine's server may count a connection for a while after its client has all of it.
-        fetch(server, tmp_path, transport=replace(QUICK, patience=replace(QUICK.patience, tries=7)))
+    """The first part is held until the other connections have been refused as often as they ask."""
+    patient = replace(QUICK, patience=replace(QUICK.patience, timeout_s=20.0, tries=7))
+    refused = (patient.connections - 1) * patient.patience.tries
+
+    def hold(num_bytes: int) -> None:
+        deadline = time.monotonic() + 10.0
+        while num_bytes > 1 and time.monotonic() < deadline:
+            if len(server.parts_of("/f.bin")) > refused:
+                return
+            time.sleep(0.01)
+
+    with serve({"/f.bin": Hosted(DATA, most_at_once=1, before=hold)}) as server:
+        fetch(server, tmp_path, transport=patient)
+        assert len(server.parts_of("/f.bin")) >= refused + len(DATA) / SPAN
     assert (tmp_path / "f.bin").read_bytes() == DATA
 
 
