@@ -1,6 +1,6 @@
 """A trained model as a folder: config.json, tokens.json, model.safetensors, README.md (model card),
-lm.ngram where a language model was added (`asr tune --write`), and lexicon.txt.xz where the model
-writes phones too.
+lm.ngram where a language model was added (`asr tune --write`), rnnlm.safetensors where a neural one was,
+and lexicon.txt.xz where the model writes phones too.
 
 A bundle carries constructor arguments, never class paths and never pickles: loading a stranger's
 bundle runs no code of theirs.
@@ -29,15 +29,17 @@ from asr.text import DEFAULT_NORMALIZER, get_normalizer
 from asr.tokenizer import TOKENIZERS, CharTokenizer, Tokenizer
 
 FORMAT_VERSION = 1
-CONFIG_FILE, TOKENS_FILE, WEIGHTS_FILE, CARD_FILE, LM_FILE, LEXICON_FILE = (
+CONFIG_FILE, TOKENS_FILE, WEIGHTS_FILE, CARD_FILE, LM_FILE, RNNLM_FILE, LEXICON_FILE = (
     "config.json",
     "tokens.json",
     "model.safetensors",
     "README.md",
     "lm.ngram",
+    "rnnlm.safetensors",
     "lexicon.txt.xz",
 )
 DEFAULT_MODEL = "default"
+DEFAULT_SHARE = 0.5  # of a neural language model in the language model's score
 SHIPPED = Path(__file__).parent / "pretrained"  # the bundle that comes with asr
 _DECODERS = ("greedy", "beam")
 _Config = TypeVar("_Config", FeatureConfig, EncoderConfig)
@@ -75,12 +77,14 @@ class Decoding:
         word_bonus: ln, added for each word.
         beam_size: prefixes kept in each frame.
         acoustic_scale: what the network's log-probabilities are multiplied by first.
+        rnnlm_share: of the neural language model in the score of a second pass, where there is one.
     """
 
     lm_weight: float
     word_bonus: float
     beam_size: int
     acoustic_scale: float = 1.0
+    rnnlm_share: float = DEFAULT_SHARE
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ class Bundle:
     Attributes:
         decoding: defaults of decoding with a language model; None where not tuned.
         language_model: path of the compiled language model that belongs to it, if one does.
+        rnnlm: path of the neural language model for a second pass, if it has one.
         greedy_calibration, beam_calibration: of word confidences, found by `asr tune`; None where
             not measured.
         weights: how they are stored: "float32", or rounded to "float16" or "int8".
@@ -112,6 +117,7 @@ class Bundle:
     sections: str = ""
     phones: Phones = ()
     lexicon: Path | None = None
+    rnnlm: Path | None = None
 
 
 def save_bundle(bundle: Bundle, path: Path | str) -> Path:
@@ -134,6 +140,9 @@ def save_bundle(bundle: Bundle, path: Path | str) -> Path:
         if bundle.language_model is not None:
             shutil.copyfile(bundle.language_model, staging / LM_FILE)
             config["lm_sha256"] = _sha256(staging / LM_FILE)
+        if bundle.rnnlm is not None:
+            shutil.copyfile(bundle.rnnlm, staging / RNNLM_FILE)
+            config["rnnlm_sha256"] = _sha256(staging / RNNLM_FILE)
         if bundle.lexicon is not None:
             write_lexicon(read_lexicon(bundle.lexicon, bundle.phones), staging / LEXICON_FILE)
             config["phones"] = list(bundle.phones)
@@ -207,6 +216,7 @@ def load_bundle(path: Path | str) -> Bundle:
         _checked(path / LM_FILE, config.get("lm_sha256")), greedy, beam,
         weights, _sections(path / CARD_FILE),
         phones, _checked(path / LEXICON_FILE, config.get("lexicon_sha256")),
+        _checked(path / RNNLM_FILE, config.get("rnnlm_sha256")),
     )  # fmt: skip
 
 
@@ -268,6 +278,7 @@ def _decoding_text(bundle: Bundle) -> str:
         f"beam {tuned.beam_size}{over} with the language model in this folder, weight "
         f"{tuned.lm_weight:g}, word bonus {tuned.word_bonus:g}"
         + (f", acoustic scale {tuned.acoustic_scale:g}" if tuned.acoustic_scale != 1 else "")
+        + (f", then the neural one, share {tuned.rnnlm_share:g}" if bundle.rnnlm else "")
     )
 
 
@@ -301,6 +312,7 @@ def _decoding(values: dict[str, Any] | None) -> Decoding | None:
         float(values["word_bonus"]),
         int(values["beam_size"]),
         float(values.get("acoustic_scale", 1.0)),
+        float(values.get("rnnlm_share", DEFAULT_SHARE)),
     )
 
 

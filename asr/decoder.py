@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.bundle import Bundle, Decoding
+from asr.bundle import DEFAULT_SHARE, Bundle, Decoding
 from asr.decoding.arpa import find_ngram, load_ngram
 from asr.decoding.beam import OVER_PHONES, BeamDecoder, BeamOptions
 from asr.decoding.greedy import greedy_decode
@@ -19,10 +19,12 @@ from asr.decoding.hotwords import Hotword, build_hotwords
 from asr.decoding.hypothesis import Hypothesis, LogProbs
 from asr.decoding.language import LanguageModel, phone_language_model, word_language_model
 from asr.decoding.lexicon import Alphabet
-from asr.decoding.ngram import LanguageModelError
+from asr.decoding.ngram import SPECIAL_WORDS, LanguageModelError
 from asr.errors import AsrError, UsageError
 from asr.hotword_list import check_known, pronounced, read_hotwords
 from asr.pronunciation import Lexicon, read_lexicon
+from asr.rescoring import NUM_HYPOTHESES, BoundRescorer, Rescoring, check_share
+from asr.rnnlm import load_rescorer
 
 DECODERS = ("greedy", "beam")
 LOG = logging.getLogger(__name__)
@@ -38,6 +40,9 @@ class DecoderOptions:
         lm: a compiled language model, an ARPA file, or a folder with one of them; None: the
             bundle's own, if it has one.
         hotwords: a file with a phrase a line, optionally a tab and its weight (ln).
+        rnnlm: a neural language model for a second pass (`asr lm train-rnn`); None: the bundle's own, if
+            it has one and the search uses the bundle's own n-grams.
+        rnnlm_share: of it in the language model's score, 0 to 1; 0: no second pass.
         unknown_penalty: subtracted for each word that the language model lacks; None: only its
             words can be written.
     """
@@ -50,6 +55,8 @@ class DecoderOptions:
     word_bonus: float | None = None
     unknown_penalty: float | None = None
     acoustic_scale: float | None = None
+    rnnlm: Path | str | None = None
+    rnnlm_share: float | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in (None, *DECODERS):
@@ -66,9 +73,11 @@ class DecoderOptions:
         return asked or bundle.language_model is not None
 
 
-_NEED_LM = ("lm_weight", "word_bonus", "unknown_penalty")
-_OF_THE_SEARCH = ("beam_size", "acoustic_scale", *_NEED_LM)
-_BEAM_ONLY = ("lm", "hotwords", *_OF_THE_SEARCH)
+_WEIGHTS = ("lm_weight", "word_bonus", "unknown_penalty")
+_SECOND_PASS = ("rnnlm", "rnnlm_share")
+_NEED_LM = (*_WEIGHTS, *_SECOND_PASS)
+_OF_THE_SEARCH = ("beam_size", "acoustic_scale", *_WEIGHTS)
+_BEAM_ONLY = ("lm", "hotwords", *_OF_THE_SEARCH, *_SECOND_PASS)
 
 
 @dataclass(frozen=True)
@@ -80,12 +89,14 @@ class Decoder:
         settings: changes whenever the decoder could write other words.
         beam: the search; None for greedy decoding.
         over_phones: the search reads the network's phones, not its tokens.
+        rescoring: the second pass; None: there is none.
     """
 
     name: str = "greedy"
     settings: str = "greedy"
     beam: BeamDecoder | None = None
     over_phones: bool = False
+    rescoring: Rescoring | None = None
 
     def decode_batch(self, utterances: Sequence[LogProbs], threads: int = 1) -> list[Hypothesis]:
         """The best hypothesis of each utterance; `threads` changes the speed and nothing else.
@@ -95,7 +106,10 @@ class Decoder:
         """
         if self.beam is None:
             return [greedy_decode(log_probs.tokens) for log_probs in utterances]
-        return self.beam.decode_batch([self.searched(one) for one in utterances], threads)
+        searched = [self.searched(one) for one in utterances]
+        if self.rescoring is None:
+            return self.beam.decode_batch(searched, threads)
+        return self.rescoring.best(self.beam.n_best_batch(searched, NUM_HYPOTHESES, threads))
 
     def searched(self, log_probs: LogProbs) -> NDArray[np.float32]:
         """What the search reads: tokens or phones."""
@@ -131,16 +145,18 @@ def make_decoder(bundle: Bundle, options: DecoderOptions | None = None) -> Decod
         hot = read_hotwords(options.hotwords, bundle)
         if language_model and options.unknown_penalty is None:
             check_known(hot, language_model.ngram, lexicon, bundle, options.hotwords)
-    name = _name(beam_options, language_model, len(hot), over_phones=lexicon is not None)
+    rescoring = _rescoring(bundle, options, language_model, beam_options.lm_weight)
+    name = _name(beam_options, language_model, rescoring, len(hot), over_phones=lexicon is not None)
     if lexicon is not None and language_model is not None:
         word_ids = language_model.ngram.word_ids
         hot = tuple(said for one in hot for said in pronounced(one, lexicon, word_ids, bundle))
     alphabet = alphabet_of(bundle, lexicon)
     hotwords = build_hotwords(hot, alphabet) if options.hotwords is not None else None
-    files = [file for file in (options.lm and find_ngram(options.lm), options.hotwords) if file]
+    lm_file = options.lm and find_ngram(options.lm)
+    files = [file for file in (lm_file, options.hotwords, options.rnnlm) if file]
     settings = " ".join([name, repr(beam_options), *map(_fingerprint, files)])
     beam = BeamDecoder(alphabet, beam_options, language_model, hotwords)
-    return Decoder(name, settings, beam, over_phones=lexicon is not None)
+    return Decoder(name, settings, beam, lexicon is not None, rescoring)
 
 
 @contextmanager
@@ -207,6 +223,55 @@ def search_options(decoding: Decoding | None, *, over_phones: bool) -> BeamOptio
     )
 
 
+def bind_rescorer(bundle: Bundle, path: Path | str, language_model: LanguageModel) -> BoundRescorer:
+    """The neural language model at `path`, for a second pass after a search with `language_model`.
+
+    Raises:
+        LanguageModelError: no usable model, or one that cannot write most of the n-gram model's words.
+    """
+    rescorer = load_rescorer(path)
+    text = "".join(word for word in language_model.ngram.words if word not in SPECIAL_WORDS)
+    lacking = rescorer.unknown_characters(text)
+    if 2 * lacking.total() > len(text):
+        raise LanguageModelError(
+            f"{path} lacks most of the language model's characters, such as {min(lacking)!r}: is it in "
+            "another case or language?"
+        )
+
+    def words_of(hypothesis: Hypothesis) -> list[str]:
+        if hypothesis.words is not None:
+            return [word.text for word in hypothesis.words]
+        return bundle.tokenizer.decode(hypothesis.token_ids).split()
+
+    return BoundRescorer(rescorer, language_model.ngram, words_of)
+
+
+def _rescoring(
+    bundle: Bundle,
+    options: DecoderOptions,
+    language_model: LanguageModel | None,
+    lm_weight: float,
+) -> Rescoring | None:
+    """A bundle's neural model goes with its own n-grams, unless a share is asked for."""
+    if language_model is None:
+        return None
+    share = options.rnnlm_share
+    path = options.rnnlm
+    if path is None and (options.lm is None or share is not None):
+        path = bundle.rnnlm
+    if path is None:
+        if share is not None:
+            raise UsageError("--rnnlm-share needs a neural language model: add --rnnlm")
+        return None
+    if share is None:
+        tuned = options.rnnlm is None and bundle.decoding is not None
+        share = bundle.decoding.rnnlm_share if tuned and bundle.decoding else DEFAULT_SHARE
+    check_share(share)
+    if not share:
+        return None
+    return Rescoring(bind_rescorer(bundle, path, language_model), lm_weight, share)
+
+
 def _beam_options(
     bundle: Bundle, options: DecoderOptions, lexicon: Lexicon | None, *, has_lm: bool
 ) -> BeamOptions:
@@ -223,6 +288,7 @@ def _beam_options(
 def _name(
     options: BeamOptions,
     language_model: LanguageModel | None,
+    rescoring: Rescoring | None,
     num_hot: int,
     *,
     over_phones: bool,
@@ -233,6 +299,8 @@ def _name(
             f" + {language_model.ngram.order}-gram "
             f"(weight {options.lm_weight:g}, bonus {options.word_bonus:g})"
         )
+    if rescoring:
+        name += f" + LSTM (share {rescoring.share:g})"
     if options.acoustic_scale != 1:
         name += f", acoustic scale {options.acoustic_scale:g}"
     if num_hot:

@@ -18,6 +18,7 @@ def export_bundle(
     lm: Path | str | None = None,
     without_lm: bool = False,
     lexicon: Path | str | None = None,
+    rnnlm: Path | str | None = None,
 ) -> Path:
     """Write a copy of a bundle to the folder `out`, with the sections of its model card.
 
@@ -25,8 +26,9 @@ def export_bundle(
         model: its folder, or "default".
         weights: "float32", "float16" or "int8"; None: as they are stored.
         lm: language model, compiled or ARPA, or a folder with one, that replaces the bundle's; packed.
-        without_lm: leave the language model and its tuned values out.
+        without_lm: leave the language models and their tuned values out.
         lexicon: file that replaces the bundle's: how words are said in the phones that it writes.
+        rnnlm: neural language model that replaces the bundle's.
 
     Returns:
         `out`.
@@ -44,20 +46,28 @@ def export_bundle(
     if weights is not None:
         bundle = replace(bundle, weights=weights)
     if without_lm:
-        bundle = replace(bundle, language_model=None, decoding=None, beam_calibration=None)
-    return save_with_language_model(bundle, out, lm)
+        bundle = replace(
+            bundle, language_model=None, rnnlm=None, decoding=None, beam_calibration=None
+        )
+    return save_with_language_model(bundle, out, lm, rnnlm)
 
 
-def save_with_language_model(bundle: Bundle, out: Path | str, lm: Path | str | None) -> Path:
-    """Write `bundle` to `out`, with `lm` for its language model where one is given.
+def save_with_language_model(
+    bundle: Bundle, out: Path | str, lm: Path | str | None, rnnlm: Path | str | None = None
+) -> Path:
+    """Write `bundle` to `out`, with `lm` and `rnnlm` for its language models where they are given.
 
-    It is packed: a third of the compiled form's space, for probabilities of eight bits.
+    The n-grams are packed: a third of the compiled form's space, for probabilities of eight bits.
     """
     from asr.decoding.arpa import find_ngram, load_ngram
     from asr.decoding.packed import is_packed, save_packed
     from asr.lm_close import close_under_suffixes
+    from asr.rnnlm import load_rescorer
 
     bundle = replace(bundle, sections=_of_a_copy(bundle))
+    if rnnlm is not None:
+        load_rescorer(rnnlm)  # usable, or LanguageModelError
+        bundle = replace(bundle, rnnlm=Path(rnnlm))
     if lm is None:
         return save_bundle(bundle, out)
     with tempfile.TemporaryDirectory(prefix="asr-") as folder:

@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.decoding.arpa import open_bytes
-from asr.decoding.ngram import BEGIN, END, UNKNOWN
+from asr.decoding.ngram import SPECIAL_WORDS
 from asr.errors import AsrError
 from asr.text import DEFAULT_NORMALIZER, get_normalizer
 
 Progress = Callable[[int], None]
 UNKNOWN_ID, BEGIN_ID, END_ID = 0, 1, 2
-_SPECIAL = (UNKNOWN, BEGIN, END)
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def number_words(sentences: Iterable[Sequence[str]], max_words: int | None = Non
     Raises:
         AsrError: there are no sentences.
     """
-    ids: dict[str, int] = {word: word_id for word_id, word in enumerate(_SPECIAL)}
+    ids: dict[str, int] = {word: word_id for word_id, word in enumerate(SPECIAL_WORDS)}
     stream = array("i")
     for words in sentences:
         stream.append(BEGIN_ID)
@@ -109,11 +108,11 @@ def number_words(sentences: Iterable[Sequence[str]], max_words: int | None = Non
         raise AsrError("the text has no words in it")
     tokens = np.frombuffer(stream, np.int32)
     names = tuple(ids)
-    if max_words is None or len(names) - len(_SPECIAL) <= max_words:
+    if max_words is None or len(names) - len(SPECIAL_WORDS) <= max_words:
         return Corpus(names, tokens)
     counts = np.bincount(tokens, minlength=len(names))
-    counts[: len(_SPECIAL)] = counts.max() + 1
-    kept = np.sort(np.argsort(-counts, kind="stable")[: max_words + len(_SPECIAL)])
+    counts[: len(SPECIAL_WORDS)] = counts.max() + 1
+    kept = np.sort(np.argsort(-counts, kind="stable")[: max_words + len(SPECIAL_WORDS)])
     renumbered = np.full(len(names), UNKNOWN_ID, np.int32)
     renumbered[kept] = np.arange(len(kept))
     return Corpus(tuple(names[word_id] for word_id in kept), renumbered[tokens])

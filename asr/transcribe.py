@@ -222,6 +222,8 @@ def load_model(
     word_bonus: float | None = None,
     unknown_penalty: float | None = None,
     acoustic_scale: float | None = None,
+    rnnlm: Path | str | None = None,
+    rnnlm_share: float | None = None,
     hotwords: Path | str | None = None,
     upper: bool = False,
 ) -> Recognizer:
@@ -241,6 +243,8 @@ def load_model(
             values, else those of BeamOptions.
         unknown_penalty: ln, subtracted for each word that the language model lacks; None: only its
             words can be written.
+        rnnlm: neural language model for a second pass; None: the bundle's, if any.
+        rnnlm_share: of it in the language model's score, 0 (no second pass) to 1; None: the bundle's.
         hotwords: file of phrases to prefer, one a line, optionally a tab and a weight.
         upper: write capitals, as LibriSpeech's transcripts are.
 
@@ -251,8 +255,9 @@ def load_model(
         AsrError: the device is not there.
     """
     options = DecoderOptions(
-        decoder, lm, hotwords, beam_size, lm_weight, word_bonus, unknown_penalty, acoustic_scale
-    )
+        decoder, lm, hotwords, beam_size, lm_weight, word_bonus, unknown_penalty, acoustic_scale,
+        rnnlm, rnnlm_share,
+    )  # fmt: skip
     if threads is not None:
         torch.set_num_threads(threads)
     # oneDNN keeps what it made for each length of a batch: by default 1,024 of them, 150 MB an hour.

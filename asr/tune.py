@@ -1,19 +1,20 @@
 """The weights of a language model, found on a development set.
 
 The network runs once; every trial decodes the same log-probabilities, over phones where the network
-writes them. First a grid of language-model
-weights and word bonuses at one beam size, then other beam sizes at the best of them.
+writes them. First a grid of language-model weights and word bonuses at one beam size, then other beam
+sizes at the best of them, then a second pass over what the best of these finds, if there is a neural
+language model.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from asr.breakdown import judged_words
-from asr.bundle import Decoding, load_bundle
+from asr.bundle import DEFAULT_SHARE, Decoding, load_bundle
 from asr.confidence import (
     Calibration,
     ConfidenceQuality,
@@ -25,16 +26,18 @@ from asr.decoder import (
     Decoder,
     alphabet_of,
     bind_language_model,
+    bind_rescorer,
     lexicon_of,
     search_options,
 )
 from asr.decoding.beam import BeamDecoder, BeamOptions
-from asr.decoding.hypothesis import LogProbs
+from asr.decoding.hypothesis import Hypothesis, LogProbs
 from asr.errors import UsageError
 from asr.evaluate import for_each_waveform
 from asr.export import save_with_language_model
 from asr.facts import UtteranceFacts
 from asr.manifest import Utterance, read_manifest
+from asr.rescoring import NUM_HYPOTHESES, BoundRescorer, Rescoring, check_share
 from asr.scoring import CorpusScore, score
 from asr.text import get_normalizer
 from asr.transcribe import Recognizer
@@ -53,6 +56,7 @@ class Grid:
         beam_size: prefixes kept while weight and bonus are searched.
         more_beam_sizes: tried afterwards with the best weight and bonus.
         acoustic_scale: what the network's log-probabilities are multiplied by, in every trial.
+        rnnlm_shares: of a neural language model in the language model's score, tried at last.
     """
 
     lm_weights: tuple[float, ...] = (0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2)
@@ -60,6 +64,7 @@ class Grid:
     beam_size: int = 32
     more_beam_sizes: tuple[int, ...] = (16, 64, 128)
     acoustic_scale: float = 1.0
+    rnnlm_shares: tuple[float, ...] = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
     def __post_init__(self) -> None:
         if not self.lm_weights or not self.word_bonuses:
@@ -70,12 +75,14 @@ class Grid:
         for beam_size in self.more_beam_sizes:
             BeamOptions(beam_size=beam_size)
         BeamOptions(acoustic_scale=self.acoustic_scale)
+        for share in self.rnnlm_shares:
+            check_share(share)
 
-    @property
-    def num_trials(self) -> int:
-        """Number of times that the set is decoded with the language model."""
+    def num_trials(self, *, rescored: bool) -> int:
+        """Number of trials with the language model; `rescored`: with a second pass among them."""
         beams = set(self.more_beam_sizes) - {self.beam_size}
-        return len(set(self.lm_weights)) * len(set(self.word_bonuses)) + len(beams)
+        shares = set(self.rnnlm_shares) if rescored else ()
+        return len(set(self.lm_weights)) * len(set(self.word_bonuses)) + len(beams) + len(shares)
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,8 @@ class Tuning:
         greedy_wer: word error rate without a language model, a fraction.
         surface: trials of weight and bonus, in the order of the grid.
         beams: trials of beam sizes at the best of them, smallest first.
+        rescored: trials of the neural language model's share at the best of those, smallest first; none
+            where there is no such model.
         greedy_confidence, beam_confidence: of greedy decoding and of the best trial; None where
             nothing was recognised.
         failures: a line for each utterance whose audio could not be read; left out of every trial.
@@ -114,14 +123,15 @@ class Tuning:
     grid: Grid
     surface: tuple[Trial, ...]
     beams: tuple[Trial, ...]
+    rescored: tuple[Trial, ...]
     greedy_confidence: CalibrationTrial | None
     beam_confidence: CalibrationTrial | None
     failures: tuple[str, ...]
 
     @property
     def best(self) -> Trial:
-        """The lowest word error rate; among equals the smallest beam, then the first of the grid."""
-        return _best(self.beams)
+        """The lowest word error rate; among equals the smallest beam, then the first that was tried."""
+        return _best((*self.beams, *self.rescored))
 
     @property
     def edges(self) -> tuple[str, ...]:
@@ -131,6 +141,7 @@ class Tuning:
         for name, value, tried in (
             ("lm-weights", best.lm_weight, self.grid.lm_weights),
             ("word-bonuses", best.word_bonus, self.grid.word_bonuses),
+            ("rnnlm-shares", best.rnnlm_share, self.grid.rnnlm_shares),
         ):
             if len(set(tried)) > 1 and value in (min(tried), max(tried)):
                 found.append(name)
@@ -160,12 +171,15 @@ def tune(
     lm: Path | str | None = None,
     grid: Grid | None = None,
     progress: Progress | None = None,
+    *,
+    rnnlm: Path | str | None = None,
 ) -> Tuning:
     """Decode `manifest` with every combination of the grid.
 
     Args:
         lm: language model; None: the one in the recognizer's bundle.
         progress: called with the number of trials done and of all trials.
+        rnnlm: neural language model for a second pass; None: the one in the bundle, if any.
 
     Raises:
         UsageError: neither `lm` nor a language model in the bundle.
@@ -176,27 +190,23 @@ def tune(
     path = lm or bundle.language_model
     if path is None:
         raise UsageError("the model has no language model of its own: name one with --lm")
-    lexicon = lexicon_of(bundle)
-    language_model = bind_language_model(bundle, path, lexicon)
+    search = _Search(recognizer, path, rnnlm or bundle.rnnlm)
     prepared = _run_network(read_manifest(manifest), recognizer)
     done = 0
 
-    def make(decoding: Decoding) -> Decoder:
-        over_phones = lexicon is not None
-        options = search_options(decoding, over_phones=over_phones)
-        beam = BeamDecoder(alphabet_of(bundle, lexicon), options, language_model)
-        return Decoder(beam=beam, over_phones=over_phones)
-
-    def run(decoding: Decoding) -> Trial:
+    def trial(decoding: Decoding, decoded: _Decoded) -> Trial:
         nonlocal done
-        trial = Trial(decoding, _decode(prepared, recognizer, make(decoding)).score.wer)
         done += 1
         if progress:
-            progress(done, grid.num_trials)
-        return trial
+            progress(done, grid.num_trials(rescored=search.rescorer is not None))
+        return Trial(decoding, decoded.score.wer)
 
+    def run(decoding: Decoding) -> Trial:
+        return trial(decoding, _decode(prepared, recognizer, search.decoder(decoding)))
+
+    first_pass = 0.0 if search.rescorer else DEFAULT_SHARE
     surface = tuple(
-        run(Decoding(lm_weight, word_bonus, grid.beam_size, grid.acoustic_scale))
+        run(Decoding(lm_weight, word_bonus, grid.beam_size, grid.acoustic_scale, first_pass))
         for word_bonus in sorted(set(grid.word_bonuses))
         for lm_weight in sorted(set(grid.lm_weights))
     )
@@ -206,20 +216,60 @@ def tune(
         for beam_size in sorted(set(grid.more_beam_sizes) - {grid.beam_size})
     ]
     beams = sorted([best, *beams], key=lambda trial: trial.decoding.beam_size)
+    best = _best(beams)
+    rescored = []
+    if search.rescorer:
+        shares = [
+            replace(best.decoding, rnnlm_share=share) for share in sorted(set(grid.rnnlm_shares))
+        ]
+        rescored = list(map(trial, shares, _rescore(prepared, recognizer, search, shares)))
+        best = _best((best, *rescored))
     greedy = _decode(prepared, recognizer, GREEDY)
-    decoder = make(_best(beams).decoding)
+    beam = _decode(prepared, recognizer, search.decoder(best.decoding))
     return Tuning(
         Path(manifest), len(prepared.references), greedy.score.wer, grid, surface, tuple(beams),
-        _calibrate(greedy), _calibrate(_decode(prepared, recognizer, decoder)), prepared.failures,
+        tuple(rescored), _calibrate(greedy), _calibrate(beam), prepared.failures,
     )  # fmt: skip
+
+
+class _Search:
+    """Decoders that differ in their options alone.
+
+    Attributes:
+        rescorer: the neural language model of the second pass; None: there is none.
+    """
+
+    def __init__(self, recognizer: Recognizer, lm: Path | str, rnnlm: Path | str | None) -> None:
+        self._bundle = recognizer.bundle
+        self._lexicon = lexicon_of(self._bundle)
+        self._language_model = bind_language_model(self._bundle, lm, self._lexicon)
+        self.rescorer: BoundRescorer | None = None
+        if rnnlm is not None:
+            self.rescorer = bind_rescorer(self._bundle, rnnlm, self._language_model)
+
+    def decoder(self, decoding: Decoding) -> Decoder:
+        over_phones = self._lexicon is not None
+        options = search_options(decoding, over_phones=over_phones)
+        beam = BeamDecoder(alphabet_of(self._bundle, self._lexicon), options, self._language_model)
+        return Decoder(beam=beam, over_phones=over_phones, rescoring=self.rescoring(decoding))
+
+    def rescoring(self, decoding: Decoding) -> Rescoring | None:
+        if not self.rescorer or not decoding.rnnlm_share:
+            return None
+        return Rescoring(self.rescorer, decoding.lm_weight, decoding.rnnlm_share)
 
 
 def _best(trials: Sequence[Trial]) -> Trial:
     return min(trials, key=lambda trial: (trial.wer, trial.decoding.beam_size))
 
 
-def write_tuning(model: Path | str, tuning: Tuning, lm: Path | str | None = None) -> Path:
-    """Put what was found into the bundle at `model`, and a copy of the language model `lm` if given.
+def write_tuning(
+    model: Path | str,
+    tuning: Tuning,
+    lm: Path | str | None = None,
+    rnnlm: Path | str | None = None,
+) -> Path:
+    """Put what was found into the bundle at `model`, and copies of `lm` and `rnnlm` if given.
 
     Returns:
         The bundle's path.
@@ -231,7 +281,7 @@ def write_tuning(model: Path | str, tuning: Tuning, lm: Path | str | None = None
         greedy_calibration=greedy.calibration if greedy else None,
         beam_calibration=beam.calibration if beam else None,
     )
-    return save_with_language_model(bundle, model, lm)
+    return save_with_language_model(bundle, model, lm, rnnlm)
 
 
 def _run_network(utterances: Sequence[Utterance], recognizer: Recognizer) -> _Set:
@@ -262,9 +312,32 @@ def _calibrate(decoded: _Decoded) -> CalibrationTrial | None:
 
 def _decode(prepared: _Set, recognizer: Recognizer, decoder: Decoder) -> _Decoded:
     """What a recognizer with this decoder would write, against the references."""
+    utterances = list(prepared.log_probs.values())
+    hypotheses = decoder.decode_batch(utterances, torch.get_num_threads())
+    return _judge(prepared, recognizer, decoder, hypotheses)
+
+
+def _rescore(
+    prepared: _Set, recognizer: Recognizer, search: _Search, decodings: Sequence[Decoding]
+) -> Iterator[_Decoded]:
+    """The same of decodings that differ in their second pass: one search serves them all."""
+    decoder = search.decoder(replace(decodings[0], rnnlm_share=0.0))
+    assert decoder.beam is not None
+    assert search.rescorer is not None
+    searched = [decoder.searched(one) for one in prepared.log_probs.values()]
+    n_best = decoder.beam.n_best_batch(searched, NUM_HYPOTHESES, torch.get_num_threads())
+    differences = search.rescorer.differences(n_best)
+    for decoding in decodings:
+        rescoring = Rescoring(search.rescorer, decoding.lm_weight, decoding.rnnlm_share)
+        hypotheses = list(map(rescoring.pick, n_best, differences))
+        yield _judge(prepared, recognizer, decoder, hypotheses)
+
+
+def _judge(
+    prepared: _Set, recognizer: Recognizer, decoder: Decoder, hypotheses: Sequence[Hypothesis]
+) -> _Decoded:
     bundle = replace(recognizer.bundle, greedy_calibration=None, beam_calibration=None)
     writer = Recognizer(bundle, device=str(recognizer.device), decoder=decoder)
-    hypotheses = decoder.decode_batch(list(prepared.log_probs.values()), torch.get_num_threads())
     transcripts = {
         name: writer.to_transcript(hypothesis, math.inf)
         for name, hypothesis in zip(prepared.log_probs, hypotheses, strict=True)

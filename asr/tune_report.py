@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from asr.tune import CalibrationTrial, Trial, Tuning
+from asr.tune import CalibrationTrial, Tuning
 
 
 def tuning_table(tuning: Tuning) -> str:
@@ -23,9 +23,13 @@ def tuning_table(tuning: Tuning) -> str:
     lines += [
         f"beam {trial.decoding.beam_size:>4}: {100 * trial.wer:.2f}" for trial in tuning.beams
     ]
+    lines += [
+        f"second pass, share {trial.decoding.rnnlm_share:.2f}: {100 * trial.wer:.2f}"
+        for trial in tuning.rescored
+    ]
     lines.append(
         f"best: --lm-weight {best.decoding.lm_weight:g} --word-bonus {best.decoding.word_bonus:g} "
-        f"--beam-size {best.decoding.beam_size}{_scale_option(best)}: WER {100 * best.wer:.2f} % "
+        f"--beam-size {best.decoding.beam_size}{_more_options(tuning)}: WER {100 * best.wer:.2f} % "
         f"(greedy {100 * tuning.greedy_wer:.2f} %)"
     )
     for decoder, trial in (("greedy", tuning.greedy_confidence), ("beam", tuning.beam_confidence)):
@@ -36,9 +40,12 @@ def tuning_table(tuning: Tuning) -> str:
     return "\n".join(lines)
 
 
-def _scale_option(trial: Trial) -> str:
-    scale = trial.decoding.acoustic_scale
-    return "" if scale == 1 else f" --acoustic-scale {scale:g}"
+def _more_options(tuning: Tuning) -> str:
+    decoding = tuning.best.decoding
+    scale, share = decoding.acoustic_scale, decoding.rnnlm_share
+    return ("" if scale == 1 else f" --acoustic-scale {scale:g}") + (
+        f" --rnnlm-share {share:g}" if tuning.rescored else ""
+    )
 
 
 def _confidence_line(decoder: str, trial: CalibrationTrial) -> str:

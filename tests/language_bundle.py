@@ -1,4 +1,4 @@
-"""A tiny language model and a manifest of noise, for tests of decoding."""
+"""Tiny language models and a manifest of noise, for tests of decoding."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import soundfile
 from asr.lm import LmOptions, train_language_model
 from asr.lm_text import number_words
 from asr.manifest import Utterance, write_manifest
+from asr.rnnlm_training import MODEL_FILE, RnnLmOptions, train_rescorer
 
 SENTENCES = ("the quick brown fox", "a lazy dog", "the dog jumps over a fox", "a fox", "o a")
 
@@ -18,6 +19,16 @@ def write_language_model(path: Path, *, upper: bool = False) -> Path:
     corpus = number_words(sentence.split() for sentence in sentences)
     train_language_model(corpus, LmOptions(2)).save(path)
     return path
+
+
+def write_rescorer(path: Path, sentence: str = "o fox") -> Path:
+    """A neural language model that expects this sentence more than all others."""
+    options = RnnLmOptions(
+        num_pieces=30, embedding_size=8, hidden_size=8, epochs=15, batch_pieces=64, lr=0.02
+    )
+    texts = [*SENTENCES, *[sentence] * 40]
+    train_rescorer([text.split() for text in texts], "asr-en-1", options, path.parent / "training")
+    return (path.parent / "training" / MODEL_FILE).rename(path)
 
 
 def write_noise_manifest(folder: Path, count: int) -> Path:

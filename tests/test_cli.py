@@ -69,7 +69,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["evaluate", "nowhere.jsonl"], 3, "no manifest at nowhere.jsonl"),
         (["tune", "nowhere.jsonl", "--write"], 2, "asr export default"),
         (["export", "nothing", "-o", "copy"], 3, "no model at nothing"),
-        (["export", "nothing", "-o", "x", "--lm", "y", "--without-lm"], 2, "exclude each other"),
+        (["export", "nothing", "-o", "x", "--lm", "y", "--without-lm"], 2, "excludes --lm"),
         (["info", "nowhere"], 3, "nowhere is no bundle, manifest, run folder or report"),
     ],
 )

@@ -8,17 +8,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from language_bundle import SENTENCES, write_language_model, write_noise_manifest
+from language_bundle import (
+    SENTENCES,
+    write_language_model,
+    write_noise_manifest,
+    write_rescorer,
+)
 
 from asr.bundle import Bundle, BundleError, Decoding, load_bundle, save_bundle
 from asr.cli import main
 from asr.decoder import DecoderOptions, make_decoder
+from asr.decoding.arpa import load_ngram
 from asr.decoding.hypothesis import LogProbs
 from asr.decoding.ngram import LanguageModelError
 from asr.encoder import EncoderConfig
 from asr.errors import AsrError, UsageError
 from asr.hotword_list import read_hotwords
 from asr.model import AcousticModel, ModelConfig
+from asr.rnnlm import RnnLm, RnnLmConfig, load_rescorer, save_rescorer
 from asr.tokenizer import BLANK, BpeTokenizer
 from asr.transcribe import Recognizer, load_model, to_transcript
 
@@ -139,6 +146,117 @@ def test_a_language_model_over_phones(
     assert make_decoder(phone_bundle, DecoderOptions(lm=lm)).name.startswith(
         "beam 64 over phones +"
     )
+
+
+@pytest.fixture
+def rnnlm(tmp_path: Path) -> Path:
+    return write_rescorer(tmp_path / "neural.safetensors", "o fox")
+
+
+def test_a_second_pass_ranks_anew(phone_bundle: Bundle, lm: Path, rnnlm: Path) -> None:
+    """As by hand: the search's score, and of the language model's a share from the neural one."""
+    log_probs = LogProbs(
+        said("o fox", phone_bundle.tokenizer.tokens), said("a fox", phone_bundle.phones)
+    )
+    options = DecoderOptions(lm=lm, lm_weight=0.8, beam_size=16)
+    first = make_decoder(phone_bundle, options)
+    assert first.beam is not None
+    assert first.rescoring is None
+    ngram, neural = load_ngram(lm), load_rescorer(rnnlm)
+    hypotheses = first.beam.decode_n_best(first.searched(log_probs), 64)
+    words = [[word.text for word in one.words or ()] for one in hypotheses]
+    assert ["a", "fox"] in words
+    assert ["o", "fox"] in words
+    winners = set()
+    for share in (0.0, 0.1, 0.5, 1.0):
+        scores = [
+            one.score + 0.8 * share * (neural.score([own])[0] - ngram.score(" ".join(own)))
+            for one, own in zip(hypotheses, words, strict=True)
+        ]
+        decoder = make_decoder(phone_bundle, replace(options, rnnlm=rnnlm, rnnlm_share=share))
+        (found,) = decoder.decode_batch([log_probs])
+        best = int(np.argmax(scores))
+        assert [word.text for word in found.words or ()] == words[best]
+        assert found.score == pytest.approx(scores[best], abs=1e-4)
+        assert found.spans == hypotheses[best].spans
+        winners.add(tuple(words[best]))
+        if share:
+            assert decoder.name.endswith(f"(weight 0.8, bonus 0.5) + LSTM (share {share:g})")
+        else:
+            assert decoder.name == first.name
+    assert winners == {("a", "fox"), ("o", "fox")}
+
+
+def test_a_second_pass_over_tokens_in_any_batch(tiny_bundle: Bundle, lm: Path, rnnlm: Path) -> None:
+    options = DecoderOptions(lm=lm, rnnlm=rnnlm, lm_weight=0.2, word_bonus=2.0, beam_size=16)
+    recognizer = Recognizer(tiny_bundle, decoder=make_decoder(tiny_bundle, options))
+    alone = [recognizer.transcribe_batch([waveform])[0] for waveform in waveforms()]
+    together = recognizer.transcribe_batch(waveforms())
+    assert [one.text for one in together] == [one.text for one in alone]
+    assert {word.text for one in together for word in one.words} <= WORDS
+    silence = np.full((5, tiny_bundle.tokenizer.vocab_size), -20.0, np.float32)
+    silence[:, 0] = 0.0
+    (nothing,) = recognizer.decoder.decode_batch([LogProbs(silence)])
+    assert nothing.token_ids == ()
+
+
+def test_whose_neural_model_is_used(
+    tiny_bundle: Bundle, lm: Path, rnnlm: Path, tmp_path: Path
+) -> None:
+    """A bundle's goes with its own n-grams, unless a share is asked for."""
+    both = replace(tiny_bundle, language_model=lm, rnnlm=rnnlm, decoding=Decoding(0.7, 1.5, 8))
+    path = save_bundle(both, tmp_path / "model")
+    own = load_bundle(path)
+    assert own.rnnlm == path / "rnnlm.safetensors"
+    assert "then the neural one, share 0.5" in (path / "README.md").read_text()
+    for options, share in (
+        ({}, 0.5),
+        ({"rnnlm_share": 0.25}, 0.25),
+        ({"rnnlm_share": 0.0}, None),
+        ({"lm": lm}, None),
+        ({"lm": lm, "rnnlm_share": 0.25}, 0.25),
+        ({"lm": lm, "rnnlm": rnnlm}, 0.5),
+        ({"decoder": "greedy"}, None),
+    ):
+        rescoring = load_model(path, device="cpu", **options).decoder.rescoring
+        assert (rescoring and rescoring.share) == share
+    tuned = replace(own, decoding=Decoding(0.7, 1.5, 8, rnnlm_share=0.3))
+    rescoring = make_decoder(tuned).rescoring
+    assert rescoring is not None
+    assert (rescoring.share, rescoring.lm_weight) == (0.3, 0.7)
+    settings = {
+        make_decoder(tiny_bundle, DecoderOptions(lm=lm, rnnlm=one, rnnlm_share=share)).settings
+        for one, share in ((None, None), (rnnlm, None), (rnnlm, 0.4))
+    }
+    assert len(settings) == 3
+    rnnlm.write_bytes(write_rescorer(tmp_path / "other.safetensors", "a dog").read_bytes())
+    assert make_decoder(tiny_bundle, DecoderOptions(lm=lm, rnnlm=rnnlm)).settings not in settings
+    (path / "rnnlm.safetensors").write_bytes(rnnlm.read_bytes())
+    with pytest.raises(BundleError, match="rnnlm.safetensors is damaged"):
+        load_bundle(path)
+
+
+def test_a_second_pass_that_cannot_be(
+    tiny_bundle: Bundle, lm: Path, rnnlm: Path, tmp_path: Path
+) -> None:
+    for options, problem in (
+        (DecoderOptions(rnnlm=rnnlm), "--rnnlm needs a language model"),
+        (DecoderOptions(lm=lm, rnnlm_share=0.5), "--rnnlm-share needs a neural language model"),
+        (DecoderOptions(lm=lm, rnnlm=rnnlm, rnnlm_share=1.5), "0 to 1, not 1.5"),
+        (DecoderOptions(lm=lm, rnnlm=lm), "no neural language model"),
+    ):
+        with pytest.raises(AsrError, match=problem):
+            make_decoder(tiny_bundle, options)
+    with pytest.raises(UsageError, match="greedy decoding has no --rnnlm"):
+        DecoderOptions("greedy", rnnlm=rnnlm)
+    shouted = replace(
+        load_rescorer(rnnlm),
+        tokenizer=BpeTokenizer((BLANK, "▁", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ"[:20])),
+    )
+    config = RnnLmConfig(shouted.tokenizer.vocab_size, 2, 2)
+    save_rescorer(replace(shouted, network=RnnLm(config)), tmp_path / "upper.safetensors")
+    with pytest.raises(LanguageModelError, match="lacks most of the language model's characters"):
+        make_decoder(tiny_bundle, DecoderOptions(lm=lm, rnnlm=tmp_path / "upper.safetensors"))
 
 
 def test_the_choice_of_decoder(tiny_bundle: Bundle, lm: Path, with_lm: Path) -> None:

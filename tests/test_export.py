@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from language_bundle import write_language_model
+from language_bundle import write_language_model, write_rescorer
 
 from asr.bundle import (
+    RNNLM_FILE,
     SHIPPED,
     Bundle,
     BundleError,
@@ -19,6 +20,7 @@ from asr.bundle import (
 from asr.cli import main
 from asr.confidence import Calibration
 from asr.decoding.arpa import load_ngram
+from asr.decoding.ngram import LanguageModelError
 from asr.decoding.packed import is_packed
 from asr.errors import AsrError, UsageError
 from asr.export import export_bundle
@@ -59,6 +61,21 @@ def test_a_language_model_is_put_in_packed_and_left_out_again(model: Path, tmp_p
     greedy = load_bundle(export_bundle(tmp_path / "with", tmp_path / "greedy", without_lm=True))
     assert greedy.language_model is greedy.decoding is greedy.beam_calibration is None
     assert greedy.greedy_calibration is not None
+
+
+def test_a_neural_language_model_is_put_in_and_left_out_again(model: Path, tmp_path: Path) -> None:
+    lm = write_language_model(tmp_path / "lm.ngram")
+    rnnlm = write_rescorer(tmp_path / "neural.safetensors")
+    with_both = export_bundle(model, tmp_path / "both", lm=lm, rnnlm=rnnlm)
+    assert (with_both / RNNLM_FILE).read_bytes() == rnnlm.read_bytes()
+    copy = export_bundle(with_both, tmp_path / "copy", weights="float16")
+    assert (copy / RNNLM_FILE).read_bytes() == rnnlm.read_bytes()
+    without = export_bundle(with_both, tmp_path / "without", without_lm=True)
+    assert not (without / RNNLM_FILE).exists()
+    assert load_bundle(without).rnnlm is None
+    with pytest.raises(LanguageModelError, match="no neural language model"):
+        export_bundle(model, tmp_path / "wrong", rnnlm=lm)
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_a_changed_language_model_is_refused(model: Path, tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
-"""`asr lm train` and `asr lm info`."""
+"""`asr lm train`, `asr lm train-rnn` and `asr lm info`."""
 
 from pathlib import Path
 
 import pytest
+import torch
 import typer
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from asr.cli.lm import register
 from asr.decoding.arpa import load_ngram
 from asr.errors import AsrError, UsageError
+from asr.rnnlm import RnnLmConfig, load_rescorer
 
 TEXT = "The cat sat. The dog sat!\nA cat and a dog; 2 cats\n" * 3
 
@@ -40,6 +43,31 @@ def test_train_then_info(tmp_path: Path) -> None:
     assert lines["unknown"] == "1 words, 20.00 %"
     expected = 2.718281828 ** (-compiled.score(sentence) / 6)
     assert float(lines["perplexity"].split()[0]) == pytest.approx(expected, abs=0.01)
+
+
+def test_train_rnn_then_info(tmp_path: Path) -> None:
+    text, out = tmp_path / "t.txt", tmp_path / "rnn"
+    text.write_text("".join(f"id{i} {line}\n" for i, line in enumerate(TEXT.splitlines())))
+    sizes = ("--pieces", 25, "--embedding-size", 8, "--hidden-size", 16, "--layers", 2)
+    options = ("--epochs", 3, "--batch-pieces", 32, "--lr", 0.01, "--seed", 3, "--skip-fields", 1)
+    printed = run("train-rnn", text, "-o", out, *sizes, *options, "--weights", "float16")
+    assert printed.startswith(f"{out / 'rnnlm.safetensors'}  0.0 MB")
+    assert [path.name for path in out.iterdir()] == ["rnnlm.safetensors"]
+    rescorer = load_rescorer(out / "rnnlm.safetensors")
+    assert rescorer.network.config == RnnLmConfig(26, 8, 16, 2)
+    assert load_file(out / "rnnlm.safetensors")["bias"].dtype == torch.float16
+    heard = tmp_path / "heard.txt"
+    heard.write_text("The cat and two dogs.\nA dog\n")
+    lines = dict(
+        line.split(maxsplit=1)
+        for line in run("info", out / "rnnlm.safetensors", heard).splitlines()
+    )
+    assert lines["network"] == "2 x 16 LSTM"
+    assert lines["pieces"] == "25, text normaliser asr-en-1"
+    assert lines["text"] == "2 sentences, 7 words"
+    expected = rescorer.perplexity([["the", "cat", "and", "two", "dogs"], ["a", "dog"]])
+    assert float(lines["perplexity"]) == pytest.approx(expected, abs=0.01)
+    assert "parameters" in run("info", out / "rnnlm.safetensors")
 
 
 def test_options_reach_the_model(tmp_path: Path) -> None:

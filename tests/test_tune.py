@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from language_bundle import write_language_model, write_noise_manifest
+from language_bundle import write_language_model, write_noise_manifest, write_rescorer
 
 from asr.bundle import Bundle, Decoding, load_bundle, save_bundle
 from asr.cli import main
@@ -67,6 +67,55 @@ def test_phones_are_tuned_as_they_are_evaluated(
     assert found.wer == tuning.best.wer
 
 
+def test_a_second_pass_is_tuned_as_it_is_evaluated(
+    phone_bundle: Bundle, manifest: Path, lm: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    rnnlm = write_rescorer(tmp_path / "neural.safetensors", "o o o fox")
+    grid = Grid((0.5,), (2.0,), beam_size=8, more_beam_sizes=(), rnnlm_shares=(0.9, 0.3))
+    said: list[tuple[int, int]] = []
+    tuning = tune(
+        manifest, Recognizer(phone_bundle), lm, grid, lambda done, total: said.append((done, total)),
+        rnnlm=rnnlm,
+    )  # fmt: skip
+    assert said == [(1, 3), (2, 3), (3, 3)]
+    assert [one.decoding.rnnlm_share for one in (*tuning.beams, *tuning.rescored)] == [0, 0.3, 0.9]
+    path = save_bundle(phone_bundle, tmp_path / "model")
+    wers = []
+    for one in (*tuning.beams, *tuning.rescored):
+        share = one.decoding.rnnlm_share
+        recognizer = load_model(
+            path, device="cpu", lm=lm, rnnlm=rnnlm, rnnlm_share=share, beam_size=8, lm_weight=0.5,
+            word_bonus=2.0,
+        )  # fmt: skip
+        assert (recognizer.decoder.rescoring is None) == (share == 0)
+        wers.append(evaluate(manifest, recognizer, tmp_path / "report").score.wer)
+        assert wers[-1] == one.wer
+    assert tuning.best.wer == min(wers)
+    command = ["tune", manifest, "-m", path, "--lm", lm, "--rnnlm", rnnlm, "-o", tmp_path / "tuned"]
+    command += [
+        "--lm-weights",
+        "0.5",
+        "--word-bonuses",
+        "2",
+        "--beam-size",
+        "8",
+        "--beam-sizes",
+        "8",
+    ]
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in (*command, "--rnnlm-shares", "0.9", "--write")])
+    assert stopped.value.code == 0
+    printed = capsys.readouterr().out
+    assert f"second pass, share 0.90: {100 * wers[2]:.2f}" in printed
+    assert re.search(r"best: .* --rnnlm-share (0|0\.9): WER", printed)
+    bundle = load_bundle(path)
+    assert bundle.decoding is not None
+    assert bundle.decoding.rnnlm_share == (0.9 if wers[2] < wers[0] else 0.0)
+    assert bundle.rnnlm is not None
+    assert bundle.rnnlm.read_bytes() == rnnlm.read_bytes()
+
+
 def trial(lm_weight: float, word_bonus: float, beam_size: int, wer: float) -> Trial:
     return Trial(Decoding(lm_weight, word_bonus, beam_size), wer)
 
@@ -89,7 +138,7 @@ def test_the_table_and_the_edge() -> None:
         )
     )
     beams = (trial(1.0, 2.0, 2, 0.2), trial(1.0, 2.0, 4, 0.2), trial(1.0, 2.0, 8, 0.21))
-    tuning = Tuning(Path("dev.jsonl"), 7, 0.5, GRID, surface, beams, calibrated(), None, ())
+    tuning = Tuning(Path("dev.jsonl"), 7, 0.5, GRID, surface, beams, (), calibrated(), None, ())
     assert tuning.best.decoding.beam_size == 2  # among equals the smallest beam
     table = tuning_table(tuning).splitlines()
     assert table[0] == "WER in % on 7 utterances of dev.jsonl; greedy 50.00"
@@ -130,7 +179,7 @@ def test_the_best_is_written_and_used(
     assert name == f"{overridden}, acoustic scale 1.5"
     assert "acoustic scale 1.5" in (path / "README.md").read_text()
     assert name.startswith(f"beam {decoding.beam_size} + 2-gram (weight {decoding.lm_weight:g}")
-    tuning = Tuning(manifest, 7, 0.5, GRID, (), (trial(3.0, 1.0, 8, 0.2),), None, None, ())
+    tuning = Tuning(manifest, 7, 0.5, GRID, (), (trial(3.0, 1.0, 8, 0.2),), (), None, None, ())
     write_tuning(path, tuning)  # the language model stays
     assert load_model(path, device="cpu").decoder.name == "beam 8 + 2-gram (weight 3, bonus 1)"
     assert json.loads((path / "config.json").read_text())["decoding"]["beam_size"] == 8
@@ -145,5 +194,7 @@ def test_what_cannot_be_is_said(tiny_bundle: Bundle, manifest: Path) -> None:
         Grid(more_beam_sizes=(0,))
     with pytest.raises(UsageError, match="weight"):
         Grid(lm_weights=(-1.0,))
+    with pytest.raises(UsageError, match="0 to 1, not 1.5"):
+        Grid(rnnlm_shares=(0.5, 1.5))
     with pytest.raises(UsageError, match="acoustic scale"):
         Grid(acoustic_scale=0.0)

@@ -47,6 +47,21 @@ AcousticScaleOption = Annotated[
         help="Multiplies the network's log-probabilities; above 1: sharper, faster.",
     ),
 ]
+RnnlmOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--rnnlm",
+        help="Neural language model for a second pass (`asr lm train-rnn`); else the model's own, "
+        "if any.",
+    ),
+]
+RnnlmShareOption = Annotated[
+    float | None,
+    typer.Option(
+        "--rnnlm-share",
+        help="Of the neural one in the language model's score, 0 (no second pass) to 1.",
+    ),
+]
 UnknownPenaltyOption = Annotated[
     float | None,
     typer.Option(

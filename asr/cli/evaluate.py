@@ -12,6 +12,8 @@ from asr.cli.decoding import (
     HotwordsOption,
     LmOption,
     LmWeightOption,
+    RnnlmOption,
+    RnnlmShareOption,
     UnknownPenaltyOption,
     WordBonusOption,
 )
@@ -40,6 +42,8 @@ def evaluate(
     word_bonus: WordBonusOption = None,
     unknown_penalty: UnknownPenaltyOption = None,
     acoustic_scale: AcousticScaleOption = None,
+    rnnlm: RnnlmOption = None,
+    rnnlm_share: RnnlmShareOption = None,
     hotwords: HotwordsOption = None,
 ) -> int:
     """Transcribe a manifest and report word and character error rates.
@@ -65,6 +69,8 @@ def evaluate(
         word_bonus=word_bonus,
         unknown_penalty=unknown_penalty,
         acoustic_scale=acoustic_scale,
+        rnnlm=rnnlm,
+        rnnlm_share=rnnlm_share,
         hotwords=hotwords,
     )
     with without_decoder_noise():

@@ -40,8 +40,12 @@ def export(
         Path | None,
         typer.Option(help="Put this lexicon in (`asr lexicon`), for a model that writes phones."),
     ] = None,
+    rnnlm: Annotated[
+        Path | None,
+        typer.Option(help="Put this neural language model in (`asr lm train-rnn`)."),
+    ] = None,
     without_lm: Annotated[
-        bool, typer.Option("--without-lm", help="Leave the language model out.")
+        bool, typer.Option("--without-lm", help="Leave the language models out.")
     ] = False,
 ) -> None:
     """Copy a model, with its weights rounded or its language model changed.
@@ -55,10 +59,10 @@ def export(
     from asr.errors import UsageError
     from asr.export import export_bundle
 
-    if lm is not None and without_lm:
-        raise UsageError("--lm and --without-lm exclude each other")
+    if without_lm and (lm is not None or rnnlm is not None):
+        raise UsageError("--without-lm excludes --lm and --rnnlm")
     folder = export_bundle(
-        model, out, weights=weights, lm=lm, without_lm=without_lm, lexicon=lexicon
+        model, out, weights=weights, lm=lm, without_lm=without_lm, lexicon=lexicon, rnnlm=rnnlm
     )
     for file in sorted(folder.iterdir()):
         typer.echo(f"{file}  {file.stat().st_size / 1e6:.2f} MB")

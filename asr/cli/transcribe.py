@@ -19,6 +19,8 @@ from asr.cli.decoding import (
     HotwordsOption,
     LmOption,
     LmWeightOption,
+    RnnlmOption,
+    RnnlmShareOption,
     UnknownPenaltyOption,
     WordBonusOption,
 )
@@ -97,6 +99,8 @@ def transcribe(
     word_bonus: WordBonusOption = None,
     unknown_penalty: UnknownPenaltyOption = None,
     acoustic_scale: AcousticScaleOption = None,
+    rnnlm: RnnlmOption = None,
+    rnnlm_share: RnnlmShareOption = None,
     hotwords: HotwordsOption = None,
     upper: Annotated[
         bool, typer.Option("--upper", help="Write capitals, as LibriSpeech's transcripts are.")
@@ -161,6 +165,8 @@ def transcribe(
             word_bonus=word_bonus,
             unknown_penalty=unknown_penalty,
             acoustic_scale=acoustic_scale,
+            rnnlm=rnnlm,
+            rnnlm_share=rnnlm_share,
             hotwords=hotwords,
             upper=upper,
         )

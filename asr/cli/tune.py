@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from asr.cli.decoding import LmOption
+from asr.cli.decoding import LmOption, RnnlmOption
 
 _Number = TypeVar("_Number", int, float)
 
@@ -21,6 +21,7 @@ def tune(
     manifest: Annotated[Path, typer.Argument(help="JSON lines with audio and reference texts.")],
     model: Annotated[str, typer.Option("--model", "-m", help="A bundle's folder.")] = "default",
     lm: LmOption = None,
+    rnnlm: RnnlmOption = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the picture.")] = Path(
         "tune"
     ),
@@ -37,8 +38,11 @@ def tune(
     acoustic_scale: Annotated[
         float, typer.Option(help="Multiplies the network's log-probabilities in all trials.")
     ] = 1.0,
+    rnnlm_shares: Annotated[
+        str | None, typer.Option(help="Shares of the neural model to try, such as '0.3 0.5'.")
+    ] = None,
     write: Annotated[
-        bool, typer.Option("--write", help="Put the best values, and --lm, into the model.")
+        bool, typer.Option("--write", help="Put the best values, --lm and --rnnlm into the model.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.", min=1)] = None,
@@ -46,7 +50,8 @@ def tune(
 ) -> int:
     """Find the weights of a language model on a development set.
 
-    The network runs once; then every combination is decoded. Prints a table and draws
+    The network runs once; then every combination is decoded, and what the best one finds once more
+    with each share of a neural language model, if there is one. Prints a table and draws
     OUT/surface.png, and calibrates word confidences. With --write, `asr transcribe` and `asr evaluate`
     use all of it from then on. A network that doubts much (CTC-CRF, CR-CTC) is searched faster, and as
     well, with an --acoustic-scale above 1 and weights as much larger.
@@ -73,16 +78,18 @@ def tune(
         beam_size,
         _numbers(beam_sizes, "--beam-sizes", int) or default.more_beam_sizes,
         acoustic_scale,
+        _numbers(rnnlm_shares, "--rnnlm-shares", float) or default.rnnlm_shares,
     )
     recognizer = load_model(
         model, device=device, threads=threads, precision=precision, decoder="greedy"
     )
     with without_decoder_noise():
-        tuning = tune_weights(manifest, recognizer, lm, grid, _say if sys.stderr.isatty() else None)
+        progress = _say if sys.stderr.isatty() else None
+        tuning = tune_weights(manifest, recognizer, lm, grid, progress, rnnlm=rnnlm)
     typer.echo(tuning_table(tuning))
     typer.echo(f"picture: {draw_surface(tuning, out / 'surface.png')}")
     if write:
-        typer.echo(f"written into {write_tuning(model, tuning, lm)}")
+        typer.echo(f"written into {write_tuning(model, tuning, lm, rnnlm)}")
     for failure in tuning.failures:
         typer.echo(failure, err=True)
     return 1 if tuning.failures else 0

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from math import inf, isnan
 
 import numpy as np
@@ -151,12 +152,18 @@ class BeamDecoder:
         self, utterances: Sequence[NDArray[np.float32]], threads: int = 1
     ) -> list[Hypothesis]:
         """The best hypothesis of each utterance; `threads` changes the speed and nothing else."""
+        return [found[0] for found in self.n_best_batch(utterances, 1, threads)]
+
+    def n_best_batch(
+        self, utterances: Sequence[NDArray[np.float32]], count: int, threads: int = 1
+    ) -> list[list[Hypothesis]]:
+        """`decode_n_best` of each utterance; `threads` changes the speed and nothing else."""
         if threads < 1:
             raise UsageError(f"the number of threads must be at least 1, not {threads}")
         if threads == 1 or len(utterances) < 2:
-            return [self.decode(log_probs) for log_probs in utterances]
+            return [self.decode_n_best(log_probs, count) for log_probs in utterances]
         with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(self.decode, utterances))
+            return list(pool.map(self.decode_n_best, utterances, repeat(count)))
 
     def scaled(self, log_probs: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the search reads (T, V): `log_probs` times the acoustic scale, normalised again."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.decoding.lexicon import EMPTY_LEXICON, Alphabet, Trie, build_lexicon
-from asr.decoding.ngram import BEGIN, END, UNKNOWN, LanguageModelError, NgramModel
+from asr.decoding.ngram import SPECIAL_WORDS, LanguageModelError, NgramModel
 from asr.decoding.search_setup import TOKEN_LM, WORD_LM
 from asr.errors import AsrError
 
@@ -86,7 +86,7 @@ def _bind(
     spelled: list[int] = []
     unspelled: list[int] = []
     for word_id, word in enumerate(ngram.words):
-        if word in (UNKNOWN, BEGIN, END):
+        if word in SPECIAL_WORDS:
             continue
         found = spell(word)
         spellings += found

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from asr.errors import AsrError
 
 UNKNOWN, BEGIN, END = "<unk>", "<s>", "</s>"
+SPECIAL_WORDS = (UNKNOWN, BEGIN, END)
 ROOT = 0
 LN10 = float(np.log(10.0))
 _MAGIC = b"ASR-NGRAM-1\n"

@@ -1,0 +1,279 @@
+"""Training of the neural language model: sentences, each from its beginning, those of a batch as long.
+
+Deterministic for a seed and a number of threads. A checkpoint is written every few minutes, and the same
+call again goes on from it.
+"""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from asr.errors import AsrError, UsageError
+from asr.rnnlm import BOUNDARY_ID, Rescorer, RnnLm, RnnLmConfig, save_rescorer
+from asr.tokenizer import BpeTokenizer
+
+MODEL_FILE, CHECKPOINT_FILE = "rnnlm.safetensors", "checkpoint.pt"
+Report = Callable[["Progress"], None]
+_NO_TARGET = -100
+_WARMUP_STEPS = 300
+_MAX_NORM = 1.0
+_SORTED_BATCHES = 100  # sentences of about so many batches are sorted by length together
+
+
+@dataclass(frozen=True)
+class RnnLmOptions:
+    """How to train.
+
+    Attributes:
+        num_pieces: V - 1, the BPE vocabulary.
+        batch_pieces: pieces in a batch, padding included.
+        max_pieces: longer sentences are cut into parts of so many.
+        lr: the highest learning rate of AdamW, after a warm-up; a cosine brings it to 0.
+        weights: how the model is stored: float32, float16 or int8.
+    """
+
+    num_pieces: int = 2000
+    embedding_size: int = 256
+    hidden_size: int = 640
+    num_layers: int = 1
+    epochs: int = 2
+    batch_pieces: int = 4096
+    max_pieces: int = 128
+    lr: float = 4e-3
+    seed: int = 1
+    weights: str = "int8"
+
+    def __post_init__(self) -> None:
+        sizes = (self.embedding_size, self.hidden_size, self.num_layers, self.epochs)
+        if min(*sizes, self.batch_pieces, self.max_pieces - 1) < 1 or not 0 < self.lr < math.inf:
+            raise UsageError("sizes, epochs and the learning rate must be above 0")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training is.
+
+    Attributes:
+        loss: nats a piece since the last report.
+        left_s: seconds that it will still take.
+    """
+
+    step: int
+    num_steps: int
+    loss: float
+    left_s: float
+
+
+@dataclass(frozen=True)
+class _Pieces:
+    """A corpus: sentence i is pieces[starts[i] : starts[i + 1]]."""
+
+    pieces: NDArray[np.int32]
+    starts: NDArray[np.int64]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        return np.diff(self.starts)
+
+
+def train_rescorer(
+    sentences: Sequence[Sequence[str]],
+    normalizer: str,
+    options: RnnLmOptions,
+    out: Path,
+    report: Report | None = None,
+    *,
+    checkpoint_seconds: float = 300.0,
+) -> Rescorer:
+    """Train a model, and write it to `out`/rnnlm.safetensors.
+
+    Args:
+        sentences: of words, already normalised.
+        report: told every 100 steps.
+
+    Raises:
+        UsageError: options that cannot be, or a checkpoint in `out` of other options or texts.
+    """
+    tokenizer = BpeTokenizer.from_texts(
+        (" ".join(words) for words in sentences), 1 + options.num_pieces
+    )
+    corpus = _encode(sentences, tokenizer, options.max_pieces)
+    config = RnnLmConfig(
+        tokenizer.vocab_size, options.embedding_size, options.hidden_size, options.num_layers
+    )
+    torch.manual_seed(options.seed)
+    network = RnnLm(config)
+    training = _Training(network, corpus, options, out / CHECKPOINT_FILE, tokenizer)
+    out.mkdir(parents=True, exist_ok=True)
+    training.run(report, checkpoint_seconds)
+    rescorer = Rescorer(network.eval(), tokenizer, normalizer)
+    partial = out / f".{MODEL_FILE}.partial"
+    save_rescorer(rescorer, partial, options.weights)
+    partial.replace(out / MODEL_FILE)
+    (out / CHECKPOINT_FILE).unlink(missing_ok=True)
+    return rescorer
+
+
+class _Training:
+    """The loop, from a checkpoint where there is one."""
+
+    def __init__(
+        self,
+        network: RnnLm,
+        corpus: _Pieces,
+        options: RnnLmOptions,
+        checkpoint: Path,
+        tokenizer: BpeTokenizer,
+    ) -> None:
+        self.network, self.corpus, self.options, self.checkpoint = (
+            network,
+            corpus,
+            options,
+            checkpoint,
+        )
+        self.optimizer = torch.optim.AdamW(network.parameters(), options.lr, weight_decay=0.0)
+        self.epochs = [batches(corpus.lengths, options, epoch) for epoch in range(options.epochs)]
+        self.num_steps = sum(map(len, self.epochs))
+        self.step = 0
+        texts = hashlib.sha256(corpus.pieces.tobytes() + corpus.starts.tobytes()).hexdigest()
+        self.identity = json.dumps([asdict(options), tokenizer.tokens, texts])
+
+    def run(self, report: Report | None, checkpoint_seconds: float) -> None:
+        self._resume()
+        began = saved = time.monotonic()
+        begun_at = self.step
+        losses: list[Tensor] = []
+        flat = [batch for epoch in self.epochs for batch in epoch]
+        for batch in flat[self.step :]:
+            self._set_rate()
+            losses.append(self._learn(batch))
+            self.step += 1
+            now = time.monotonic()
+            if report and (self.step % 100 == 0 or self.step == self.num_steps):
+                mean = float(torch.stack(losses).mean())
+                left = self.num_steps - self.step
+                left_s = left * (now - began) / (self.step - begun_at)
+                report(Progress(self.step, self.num_steps, mean, left_s))
+                losses.clear()
+            if now - saved > checkpoint_seconds:
+                self._save()
+                saved = now
+
+    def _set_rate(self) -> None:
+        warm = min(1.0, (self.step + 1) / min(_WARMUP_STEPS, self.num_steps))
+        cosine = 0.5 * (1 + math.cos(math.pi * self.step / self.num_steps))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.options.lr * warm * cosine
+
+    def _learn(self, batch: NDArray[np.int64]) -> Tensor:
+        inputs, targets = padded(self.corpus.pieces, self.corpus.starts, batch)
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16()):
+            outputs, _ = self.network(inputs)
+            wanted = targets != _NO_TARGET
+            logits = self.network.logits(outputs[wanted])
+        loss = nn.functional.cross_entropy(logits.float(), targets[wanted])
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), _MAX_NORM)
+        self.optimizer.step()
+        return loss.detach()
+
+    def _save(self) -> None:
+        state = {
+            "identity": self.identity,
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        partial = self.checkpoint.with_name(f".{self.checkpoint.name}.partial")
+        torch.save(state, partial)
+        partial.replace(self.checkpoint)
+
+    def _resume(self) -> None:
+        if not self.checkpoint.is_file():
+            return
+        try:
+            state: dict[str, Any] = torch.load(self.checkpoint, weights_only=True)
+        except Exception as error:
+            raise AsrError(
+                f"{self.checkpoint} is damaged: remove it to begin again ({error})"
+            ) from None
+        if state["identity"] != self.identity:
+            raise UsageError(
+                f"{self.checkpoint} is of a training with other options or texts: remove it, or choose "
+                "another folder"
+            )
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 faster than float32."""
+    return torch.cpu._is_avx512_bf16_supported()
+
+
+def batches(
+    lengths: NDArray[np.int64], options: RnnLmOptions, epoch: int
+) -> list[NDArray[np.int64]]:
+    """Numbers of the sentences of each batch of an epoch; those of a batch are about as long."""
+    rng = np.random.default_rng([options.seed, epoch])
+    order = rng.permutation(len(lengths))
+    mean = float(lengths.mean()) + 1
+    pool = max(1, int(_SORTED_BATCHES * options.batch_pieces / mean))
+    found: list[NDArray[np.int64]] = []
+    for first in range(0, len(order), pool):
+        part = order[first : first + pool]
+        part = part[np.argsort(lengths[part], kind="stable")]
+        start = 0
+        while start < len(part):
+            size = 1
+            while (
+                start + size < len(part)
+                and (size + 1) * (lengths[part[start + size]] + 1) <= options.batch_pieces
+            ):
+                size += 1
+            found.append(part[start : start + size])
+            start += size
+    rng.shuffle(found)
+    return found
+
+
+def padded(
+    pieces: NDArray[np.int32], starts: NDArray[np.int64], batch: NDArray[np.int64]
+) -> tuple[Tensor, Tensor]:
+    """(T, B) inputs from the boundary on, and targets up to it, -100 where a sentence is over."""
+    longest = int((starts[batch + 1] - starts[batch]).max())
+    inputs = np.zeros((longest + 1, len(batch)), np.int64)
+    targets = np.full((longest + 1, len(batch)), _NO_TARGET, np.int64)
+    for column, number in enumerate(batch):
+        sentence = pieces[starts[number] : starts[number + 1]]
+        inputs[1 : 1 + len(sentence), column] = sentence
+        targets[: len(sentence), column] = sentence
+        targets[len(sentence), column] = BOUNDARY_ID
+    return torch.from_numpy(inputs), torch.from_numpy(targets)
+
+
+def _encode(
+    sentences: Sequence[Sequence[str]], tokenizer: BpeTokenizer, max_pieces: int
+) -> _Pieces:
+    def parts() -> Iterator[list[int]]:
+        for words in sentences:
+            encoded = tokenizer.encode(" ".join(words))
+            for first in range(0, len(encoded), max_pieces):
+                yield encoded[first : first + max_pieces]
+
+    found = list(parts())
+    starts = np.cumsum([0, *map(len, found)])
+    pieces = np.fromiter((piece for part in found for piece in part), np.int32, int(starts[-1]))
+    return _Pieces(pieces, starts)
