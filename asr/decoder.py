@@ -109,7 +109,8 @@ class Decoder:
         searched = [self.searched(one) for one in utterances]
         if self.rescoring is None:
             return self.beam.decode_batch(searched, threads)
-        return self.rescoring.best(self.beam.n_best_batch(searched, NUM_HYPOTHESES, threads))
+        n_best = self.beam.n_best_batch(searched, NUM_HYPOTHESES, threads)
+        return [found[0] for found in self.rescoring.rank(n_best)]
 
     def searched(self, log_probs: LogProbs) -> NDArray[np.float32]:
         """What the search reads: tokens or phones."""

@@ -67,16 +67,17 @@ class Rescoring:
     def __post_init__(self) -> None:
         check_share(self.share)
 
-    def best(self, n_best: Sequence[Sequence[Hypothesis]]) -> list[Hypothesis]:
-        """The best hypothesis of each utterance, with its new score."""
-        return list(map(self.pick, n_best, self.bound.differences(n_best)))
+    def rank(self, n_best: Sequence[Sequence[Hypothesis]]) -> list[list[Hypothesis]]:
+        """The hypotheses of each utterance with their new scores, the best first."""
+        return list(map(self.ranked, n_best, self.bound.differences(n_best)))
 
-    def pick(self, hypotheses: Sequence[Hypothesis], differences: Sequence[float]) -> Hypothesis:
-        """The best of an utterance's hypotheses, given their `differences`."""
+    def ranked(
+        self, hypotheses: Sequence[Hypothesis], differences: Sequence[float]
+    ) -> list[Hypothesis]:
+        """The same of one utterance, given the `differences` of its hypotheses."""
         factor = self.lm_weight * self.share
-        scores = [
-            hypothesis.score + factor * difference
+        rescored = [
+            replace(hypothesis, score=hypothesis.score + factor * difference)
             for hypothesis, difference in zip(hypotheses, differences, strict=True)
         ]
-        best = max(range(len(scores)), key=scores.__getitem__)
-        return replace(hypotheses[best], score=scores[best])
+        return sorted(rescored, key=lambda hypothesis: -hypothesis.score)

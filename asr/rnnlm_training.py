@@ -87,7 +87,7 @@ class _Pieces:
 
 
 def train_rescorer(
-    sentences: Sequence[Sequence[str]],
+    sentences: Sequence[str],
     normalizer: str,
     options: RnnLmOptions,
     out: Path,
@@ -98,15 +98,13 @@ def train_rescorer(
     """Train a model, and write it to `out`/rnnlm.safetensors.
 
     Args:
-        sentences: of words, already normalised.
+        sentences: already normalised.
         report: told every 100 steps.
 
     Raises:
         UsageError: options that cannot be, or a checkpoint in `out` of other options or texts.
     """
-    tokenizer = BpeTokenizer.from_texts(
-        (" ".join(words) for words in sentences), 1 + options.num_pieces
-    )
+    tokenizer = BpeTokenizer.from_texts(sentences, 1 + options.num_pieces)
     corpus = _encode(sentences, tokenizer, options.max_pieces)
     config = RnnLmConfig(
         tokenizer.vocab_size, options.embedding_size, options.hidden_size, options.num_layers
@@ -264,12 +262,10 @@ def padded(
     return torch.from_numpy(inputs), torch.from_numpy(targets)
 
 
-def _encode(
-    sentences: Sequence[Sequence[str]], tokenizer: BpeTokenizer, max_pieces: int
-) -> _Pieces:
+def _encode(sentences: Sequence[str], tokenizer: BpeTokenizer, max_pieces: int) -> _Pieces:
     def parts() -> Iterator[list[int]]:
-        for words in sentences:
-            encoded = tokenizer.encode(" ".join(words))
+        for sentence in sentences:
+            encoded = tokenizer.encode(sentence)
             for first in range(0, len(encoded), max_pieces):
                 yield encoded[first : first + max_pieces]
 

@@ -329,7 +329,7 @@ def _rescore(
     differences = search.rescorer.differences(n_best)
     for decoding in decodings:
         rescoring = Rescoring(search.rescorer, decoding.lm_weight, decoding.rnnlm_share)
-        hypotheses = list(map(rescoring.pick, n_best, differences))
+        hypotheses = [found[0] for found in map(rescoring.ranked, n_best, differences)]
         yield _judge(prepared, recognizer, decoder, hypotheses)
 
 

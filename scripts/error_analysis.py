@@ -26,6 +26,7 @@ from asr.decoding.hypothesis import Hypothesis, LogProbs
 from asr.decoding.ngram import NgramModel
 from asr.evaluate import for_each_waveform
 from asr.manifest import Utterance, read_manifest
+from asr.rescoring import NUM_HYPOTHESES
 from asr.scoring import CorpusScore, score
 from asr.text import get_normalizer
 from asr.transcribe import Recognizer, load_model
@@ -100,6 +101,8 @@ def decode(
         decoder, beam = recognizer.decoder, recognizer.decoder.beam
         assert beam is not None
         found = beam.decode_n_best(decoder.searched(own), beam.options.beam_size)
+        if decoder.rescoring is not None:
+            found = [*decoder.rescoring.rank([found[:NUM_HYPOTHESES]])[0], *found[NUM_HYPOTHESES:]]
         return dict.fromkeys(map(text, found))
 
     greedy = Recognizer(recognizer.bundle)
@@ -237,7 +240,11 @@ def print_culprits(
         return -float(loss)
 
     def linguistic(text: str) -> float:
-        return options.lm_weight * ngram.score(text) + options.word_bonus * len(text.split())
+        log_prob, second = ngram.score(text), decoder.rescoring
+        if second is not None:
+            (neural,) = second.bound.rescorer.score([text.split()])
+            log_prob += second.share * (neural - log_prob)
+        return options.lm_weight * log_prob + options.word_bonus * len(text.split())
 
     found: Counter[str] = Counter()
     for one in decoded:

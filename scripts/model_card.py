@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from asr.bundle import CARD_FILE, LM_FILE, WEIGHTS_FILE, Bundle, load_bundle, model_card
+from asr.bundle import CARD_FILE, LM_FILE, RNNLM_FILE, WEIGHTS_FILE, Bundle, load_bundle, model_card
 from asr.clips import load_clips
 from asr.decoder_noise import without_decoder_noise
 from asr.decoding.arpa import load_ngram
@@ -141,7 +141,11 @@ def write_card(
     clean, foreign = sets[0], sets[1]
     genders = cut(clean, "dev-clean, ", gender_of(clean))
     ages = cut(foreign, "speechocean762, ", age_of(foreign))
-    sizes = {name: (folder / name).stat().st_size / 1e6 for name in (WEIGHTS_FILE, LM_FILE)}
+    sizes = {
+        name: (folder / name).stat().st_size / 1e6
+        for name in (WEIGHTS_FILE, LM_FILE, *([RNNLM_FILE] if bundle.rnnlm else []))
+    }
+    neural = f", neural one {sizes[RNNLM_FILE]:.1f} MB" if bundle.rnnlm else ""
     speed = clean.greedy.audio_s / clean.greedy.wall_s, clean.beam.audio_s / clean.beam.wall_s
     vocabulary = len(set(load_ngram(folder / LM_FILE).words) - {UNKNOWN, BEGIN, END})
     return f"""{model_card(bundle)}
@@ -162,15 +166,15 @@ By speaker, dev-clean:
 
 On 2 CPU cores in float32, a second is enough for {speed[0]:.0f} s of dev-clean greedily, and for
 {speed[1]:.0f} s with the language model. Weights {sizes[WEIGHTS_FILE]:.1f} MB ({bundle.weights}), \
-language model {sizes[LM_FILE]:.1f} MB.
+language model {sizes[LM_FILE]:.1f} MB{neural}.
 
 ## Data and licences
 
-The weights and the compiled language model are under asr's own licence, Apache-2.0. They were made from:
+The weights and the language models are under asr's own licence, Apache-2.0. They were made from:
 
 {DATA.get(bundle.training.recipe, "Not known here.")}
 
-Language model: 109 English novels to 1925 (public domain; none that LibriSpeech's development and test
+Language models: 109 English novels to 1925 (public domain; none that LibriSpeech's development and test
 sets were read from, but Kathleen's prompts are from novels of that time) and the transcripts of
 train-clean-100 (CC BY 4.0).{LEXICON if bundle.phones else ""}
 

@@ -27,7 +27,7 @@ def write_rescorer(path: Path, sentence: str = "o fox") -> Path:
         num_pieces=30, embedding_size=8, hidden_size=8, epochs=15, batch_pieces=64, lr=0.02
     )
     texts = [*SENTENCES, *[sentence] * 40]
-    train_rescorer([text.split() for text in texts], "asr-en-1", options, path.parent / "training")
+    train_rescorer(texts, "asr-en-1", options, path.parent / "training")
     return (path.parent / "training" / MODEL_FILE).rename(path)
 
 

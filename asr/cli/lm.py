@@ -122,7 +122,7 @@ def train_rnn(
     if threads is not None:
         torch.set_num_threads(threads)
     source = TextSource(tuple(text), normalizer, skip_fields)
-    sentences = list(read_sentences(source, _progress()))
+    sentences = [" ".join(words) for words in read_sentences(source, _progress())]
     _note(f"{len(sentences)} sentences; learning {pieces} pieces")
     train_rescorer(sentences, normalizer, options, out, _say)
     path = out / MODEL_FILE
