@@ -35,14 +35,14 @@ class RnnLmOptions:
     """How to train.
 
     Attributes:
-        num_pieces: V - 1, the BPE vocabulary.
+        vocab_size: V, BPE pieces and the boundary of sentences.
         batch_pieces: pieces in a batch, padding included.
         max_pieces: longer sentences are cut into parts of so many.
         lr: the highest learning rate of AdamW, after a warm-up; a cosine brings it to 0.
         weights: how the model is stored: float32, float16 or int8.
     """
 
-    num_pieces: int = 2000
+    vocab_size: int = 2001
     embedding_size: int = 256
     hidden_size: int = 640
     num_layers: int = 1
@@ -104,7 +104,7 @@ def train_rescorer(
     Raises:
         UsageError: options that cannot be, or a checkpoint in `out` of other options or texts.
     """
-    tokenizer = BpeTokenizer.from_texts(sentences, 1 + options.num_pieces)
+    tokenizer = BpeTokenizer.from_texts(sentences, options.vocab_size, "--vocab-size")
     corpus = _encode(sentences, tokenizer, options.max_pieces)
     config = RnnLmConfig(
         tokenizer.vocab_size, options.embedding_size, options.hidden_size, options.num_layers

@@ -136,8 +136,13 @@ class BpeTokenizer(Tokenizer):
             raise AsrError(f"{wrong[0]!r} is no piece of a word; {MARK} may only begin one")
 
     @classmethod
-    def from_texts(cls, texts: Iterable[str], vocab_size: int) -> "BpeTokenizer":
+    def from_texts(
+        cls, texts: Iterable[str], vocab_size: int, option: str = "tokenizer.vocab_size"
+    ) -> "BpeTokenizer":
         """Learn `vocab_size` tokens, the blank included, from `texts`: the same from the same texts.
+
+        Args:
+            option: by which the user has said `vocab_size`, for messages.
 
         Raises:
             AsrError: sentencepiece is not installed.
@@ -149,10 +154,10 @@ class BpeTokenizer(Tokenizer):
             raise UsageError(f"the training texts contain {MARK}, which marks words in BPE pieces")
         if vocab_size < len(characters) + 2:
             raise UsageError(
-                f"tokenizer.vocab_size must be at least {len(characters) + 2} for the characters of "
+                f"{option} must be at least {len(characters) + 2} for the characters of "
                 f"the training texts, the blank and the mark of words, not {vocab_size}"
             )
-        pieces = _learn_pieces(texts, vocab_size)
+        pieces = _learn_pieces(texts, vocab_size, option)
         return cls((BLANK, *pieces[1:]))  # in place of sentencepiece's <unk>, which is not needed
 
     @cached_property
@@ -243,7 +248,7 @@ def tokenizer_from_texts(texts: Iterable[str], config: TokenizerConfig) -> Token
     return CharTokenizer.from_texts(texts)
 
 
-def _learn_pieces(texts: Sequence[str], vocab_size: int) -> list[str]:
+def _learn_pieces(texts: Sequence[str], vocab_size: int, option: str) -> list[str]:
     """sentencepiece's <unk>, then pieces in the order of their merges, then single characters."""
     model = io.BytesIO()
     try:
@@ -263,13 +268,11 @@ def _learn_pieces(texts: Sequence[str], vocab_size: int) -> list[str]:
         )
     except ImportError:
         raise AsrError(
-            "tokenizer.kind=bpe needs sentencepiece, which is not installed: pip install 'asr[bpe]'"
+            "BPE pieces need sentencepiece, which is not installed: pip install 'asr[bpe]'"
         ) from None
     except RuntimeError as error:
         most = re.search(r"to a value <= (\d+)", str(error))
         limit = f"{most[1]} tokens at most" if most else f"no vocabulary ({error})"
-        raise UsageError(
-            f"tokenizer.vocab_size={vocab_size}: the training texts give {limit}"
-        ) from None
+        raise UsageError(f"{option}={vocab_size}: the training texts give {limit}") from None
     learnt = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     return [learnt.id_to_piece(piece_id) for piece_id in range(learnt.vocab_size())]

@@ -24,7 +24,7 @@ def write_language_model(path: Path, *, upper: bool = False) -> Path:
 def write_rescorer(path: Path, sentence: str = "o fox") -> Path:
     """A neural language model that expects this sentence more than all others."""
     options = RnnLmOptions(
-        num_pieces=30, embedding_size=8, hidden_size=8, epochs=15, batch_pieces=64, lr=0.02
+        vocab_size=31, embedding_size=8, hidden_size=8, epochs=15, batch_pieces=64, lr=0.02
     )
     texts = [*SENTENCES, *[sentence] * 40]
     train_rescorer(texts, "asr-en-1", options, path.parent / "training")

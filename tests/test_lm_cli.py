@@ -48,7 +48,7 @@ def test_train_then_info(tmp_path: Path) -> None:
 def test_train_rnn_then_info(tmp_path: Path) -> None:
     text, out = tmp_path / "t.txt", tmp_path / "rnn"
     text.write_text("".join(f"id{i} {line}\n" for i, line in enumerate(TEXT.splitlines())))
-    sizes = ("--pieces", 25, "--embedding-size", 8, "--hidden-size", 16, "--layers", 2)
+    sizes = ("--vocab-size", 26, "--embedding-size", 8, "--hidden-size", 16, "--layers", 2)
     options = ("--epochs", 3, "--batch-pieces", 32, "--lr", 0.01, "--seed", 3, "--skip-fields", 1)
     printed = run("train-rnn", text, "-o", out, *sizes, *options, "--weights", "float16")
     assert printed.startswith(f"{out / 'rnnlm.safetensors'}  0.0 MB")
@@ -63,11 +63,13 @@ def test_train_rnn_then_info(tmp_path: Path) -> None:
         for line in run("info", out / "rnnlm.safetensors", heard).splitlines()
     )
     assert lines["network"] == "2 x 16 LSTM"
-    assert lines["pieces"] == "25, text normaliser asr-en-1"
+    assert lines["vocabulary"] == "26 pieces, text normaliser asr-en-1"
     assert lines["text"] == "2 sentences, 7 words"
     expected = rescorer.perplexity([["the", "cat", "and", "two", "dogs"], ["a", "dog"]])
     assert float(lines["perplexity"]) == pytest.approx(expected, abs=0.01)
     assert "parameters" in run("info", out / "rnnlm.safetensors")
+    with pytest.raises(UsageError, match=r"--vocab-size=2001: the training texts give \d+ tokens"):
+        run("train-rnn", text, "-o", out)
 
 
 def test_options_reach_the_model(tmp_path: Path) -> None:

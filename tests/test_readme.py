@@ -66,6 +66,8 @@ def test_every_command_runs(folder: Path) -> None:
             arguments.append("--show")
         if arguments[:2] == ["prepare", "synthetic"]:
             arguments += ["--train", "2", "--dev", "2", "--test", "2"]
+        if arguments[:2] == ["lm", "train-rnn"]:
+            arguments += ["--vocab-size", "30", "--epochs", "1"]
         with pytest.raises(SystemExit) as stopped:
             main(arguments)
         assert stopped.value.code == 0, command

@@ -39,7 +39,7 @@ TEXT = [
 ] * 8
 WORDS = [sentence.split() for sentence in TEXT]
 SMALL = RnnLmOptions(
-    num_pieces=20, embedding_size=16, hidden_size=32, epochs=100, batch_pieces=128, lr=0.02,
+    vocab_size=21, embedding_size=16, hidden_size=32, epochs=100, batch_pieces=128, lr=0.02,
     weights="float32",
 )  # fmt: skip
 
@@ -177,7 +177,7 @@ def test_a_padded_batch_has_no_targets_after_the_end() -> None:
 
 def test_a_long_sentence_is_learnt_in_parts(tmp_path: Path) -> None:
     sentence = " ".join(["ab"] * 50)
-    options = replace(SMALL, num_pieces=4, max_pieces=8, epochs=1)
+    options = replace(SMALL, vocab_size=5, max_pieces=8, epochs=1)
     model = train_rescorer([sentence] * 3, "none", options, tmp_path)
     assert math.isfinite(model.score([sentence.split()])[0])
 

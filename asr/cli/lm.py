@@ -82,7 +82,9 @@ def train(
 def train_rnn(
     text: Annotated[list[Path], typer.Argument(help=TEXT_HELP)],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the model.")] = Path("rnnlm"),
-    pieces: Annotated[int, typer.Option(help="Pieces of words that it writes (BPE).")] = 2000,
+    vocab_size: Annotated[
+        int, typer.Option(help="BPE pieces that it writes, the end of a sentence among them.")
+    ] = 2001,
     embedding_size: Annotated[int, typer.Option(help="Size of a piece's embedding.")] = 256,
     hidden_size: Annotated[int, typer.Option(help="LSTM cells a layer.")] = 640,
     layers: Annotated[int, typer.Option(help="LSTM layers.")] = 1,
@@ -109,7 +111,7 @@ def train_rnn(
     from asr.rnnlm_training import MODEL_FILE, RnnLmOptions, train_rescorer
 
     options = RnnLmOptions(
-        num_pieces=pieces,
+        vocab_size=vocab_size,
         embedding_size=embedding_size,
         hidden_size=hidden_size,
         num_layers=layers,
@@ -123,7 +125,7 @@ def train_rnn(
         torch.set_num_threads(threads)
     source = TextSource(tuple(text), normalizer, skip_fields)
     sentences = [" ".join(words) for words in read_sentences(source, _progress())]
-    _note(f"{len(sentences)} sentences; learning {pieces} pieces")
+    _note(f"{len(sentences)} sentences; learning {vocab_size} pieces")
     train_rescorer(sentences, normalizer, options, out, _say)
     path = out / MODEL_FILE
     typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
@@ -169,7 +171,7 @@ def _rnn_info(model: Path, source: "TextSource") -> None:
     config = rescorer.network.config
     typer.echo(f"network      {config.num_layers} x {config.hidden_size} LSTM")
     typer.echo(f"parameters   {rescorer.num_parameters / 1e6:.2f} M")
-    typer.echo(f"pieces       {config.vocab_size - 1}, text normaliser {rescorer.normalizer}")
+    typer.echo(f"vocabulary   {config.vocab_size} pieces, text normaliser {rescorer.normalizer}")
     if not source.paths:
         return
     sentences = list(read_sentences(source, _progress()))
