@@ -110,39 +110,25 @@ class Rescorer:
         return self.tokenizer.encode(text)
 
 
-@dataclass
-class _Depth:
-    """Beginnings of one length: their last pieces, and the places of what they grew from."""
-
-    pieces: list[int]
-    parents: list[int]
-
-
 @torch.inference_mode()
 def score_encoded(network: RnnLm, sentences: Sequence[Sequence[int]]) -> list[float]:
     """ln P of each sentence of pieces, its end included."""
     totals = [0.0] * len(sentences)
     places = [0] * len(sentences)  # of each sentence's beginning among those of its length
-    depth = _Depth([BOUNDARY_ID], [0])
-    state: tuple[Tensor, Tensor] | None = None
+    pieces, state = [BOUNDARY_ID], None  # the last piece of each beginning, and what it left
     for length in range(1 + max(map(len, sentences), default=-1)):
-        if state is not None:
-            parents = torch.tensor(depth.parents)
-            state = (state[0][:, parents], state[1][:, parents])
-        outputs, state = network(torch.tensor([depth.pieces]), state)
-        alive = [number for number, pieces in enumerate(sentences) if len(pieces) >= length]
-        targets = [
-            sentences[number][length] if length < len(sentences[number]) else BOUNDARY_ID
-            for number in alive
-        ]
+        outputs, state = network(torch.tensor([pieces]), state)
+        alive = [number for number, own in enumerate(sentences) if len(own) >= length]
+        targets = [(*sentences[number], BOUNDARY_ID)[length] for number in alive]
         found = _log_probs(network, outputs[0], [places[number] for number in alive], targets)
-        following: dict[tuple[int, int], int] = {}
+        longer: dict[tuple[int, int], int] = {}  # beginnings: where they were, and one piece more
         for number, target, log_prob in zip(alive, targets, found, strict=True):
             totals[number] += log_prob
             if length < len(sentences[number]):
-                key = (places[number], target)
-                places[number] = following.setdefault(key, len(following))
-        depth = _Depth([piece for _, piece in following], [place for place, _ in following])
+                places[number] = longer.setdefault((places[number], target), len(longer))
+        parents = torch.tensor([parent for parent, _ in longer], dtype=torch.int64)
+        pieces = [piece for _, piece in longer]
+        state = (state[0][:, parents], state[1][:, parents])
     return totals
 
 

@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from asr.errors import AsrError, UsageError
+from asr.quantize import STORED
 from asr.rnnlm import BOUNDARY_ID, Rescorer, RnnLm, RnnLmConfig, save_rescorer
 from asr.tokenizer import BpeTokenizer
 
+PRECISIONS = ("float32", "bfloat16")
 MODEL_FILE, CHECKPOINT_FILE = "rnnlm.safetensors", "checkpoint.pt"
 Report = Callable[["Progress"], None]
 _NO_TARGET = -100
@@ -39,7 +41,8 @@ class RnnLmOptions:
         batch_pieces: pieces in a batch, padding included.
         max_pieces: longer sentences are cut into parts of so many.
         lr: the highest learning rate of AdamW, after a warm-up; a cosine brings it to 0.
-        weights: how the model is stored: float32, float16 or int8.
+        precision: what matrices are multiplied in: "float32", or "bfloat16".
+        weights: how the model is stored: "float32", "float16" or "int8".
     """
 
     vocab_size: int = 2001
@@ -51,12 +54,17 @@ class RnnLmOptions:
     max_pieces: int = 128
     lr: float = 4e-3
     seed: int = 1
+    precision: str = "float32"
     weights: str = "int8"
 
     def __post_init__(self) -> None:
         sizes = (self.embedding_size, self.hidden_size, self.num_layers, self.epochs)
         if min(*sizes, self.batch_pieces, self.max_pieces - 1) < 1 or not 0 < self.lr < math.inf:
             raise UsageError("sizes, epochs and the learning rate must be above 0")
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"precision must be {' or '.join(PRECISIONS)}, not {self.precision!r}")
+        if self.weights not in STORED:
+            raise UsageError(f"weights are stored as {', '.join(STORED)}, not {self.weights!r}")
 
 
 @dataclass(frozen=True)
@@ -175,7 +183,7 @@ class _Training:
 
     def _learn(self, batch: NDArray[np.int64]) -> Tensor:
         inputs, targets = padded(self.corpus.pieces, self.corpus.starts, batch)
-        with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16()):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.options.precision == "bfloat16"):
             outputs, _ = self.network(inputs)
             wanted = targets != _NO_TARGET
             logits = self.network.logits(outputs[wanted])
@@ -214,11 +222,6 @@ class _Training:
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
-
-
-def has_fast_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 faster than float32."""
-    return torch.cpu._is_avx512_bf16_supported()
 
 
 def batches(

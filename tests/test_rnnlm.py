@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -182,11 +183,25 @@ def test_a_long_sentence_is_learnt_in_parts(tmp_path: Path) -> None:
     assert math.isfinite(model.score([sentence.split()])[0])
 
 
+def test_bfloat16_learns_too(tmp_path: Path) -> None:
+    options = replace(SMALL, precision="bfloat16", epochs=30)
+    model = train_rescorer(TEXT, "none", options, tmp_path)
+    whole = train_rescorer(TEXT, "none", replace(SMALL, epochs=30), tmp_path)
+    found = model.perplexity(WORDS)
+    assert found != whole.perplexity(WORDS)
+    assert found == pytest.approx(whole.perplexity(WORDS), rel=0.2)
+
+
 @pytest.mark.parametrize(
-    "option", [{"epochs": 0}, {"lr": 0.0}, {"lr": math.nan}, {"max_pieces": 1}]
-)
-def test_options_that_cannot_be(option: dict[str, float]) -> None:
-    with pytest.raises(UsageError, match="above 0"):
+    ("option", "message"),
+    [
+        ({"epochs": 0}, "above 0"), ({"lr": 0.0}, "above 0"), ({"lr": math.nan}, "above 0"),
+        ({"max_pieces": 1}, "above 0"), ({"precision": "half"}, "float32 or bfloat16, not 'half'"),
+        ({"weights": "int4"}, "float32, float16, int8, not 'int4'"),
+    ],
+)  # fmt: skip
+def test_options_that_cannot_be(option: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         replace(SMALL, **option)
 
 
