@@ -55,7 +55,8 @@ class Grid:
         word_bonuses: bonuses a word (ln).
         beam_size: prefixes kept while weight and bonus are searched.
         more_beam_sizes: tried afterwards with the best weight and bonus.
-        acoustic_scale: what the network's log-probabilities are multiplied by, in every trial.
+        acoustic_scale: what the network's log-probabilities are multiplied by, in every trial; None: as
+            the bundle's are, and 1 where it says nothing.
         rnnlm_shares: of a neural language model in the language model's score, tried at last.
     """
 
@@ -63,7 +64,7 @@ class Grid:
     word_bonuses: tuple[float, ...] = (0.0, 1.0, 2.0, 3.0, 4.0)
     beam_size: int = 32
     more_beam_sizes: tuple[int, ...] = (16, 64, 128)
-    acoustic_scale: float = 1.0
+    acoustic_scale: float | None = None
     rnnlm_shares: tuple[float, ...] = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
     def __post_init__(self) -> None:
@@ -74,7 +75,8 @@ class Grid:
                 BeamOptions(lm_weight=lm_weight, word_bonus=word_bonus, beam_size=self.beam_size)
         for beam_size in self.more_beam_sizes:
             BeamOptions(beam_size=beam_size)
-        BeamOptions(acoustic_scale=self.acoustic_scale)
+        if self.acoustic_scale is not None:
+            BeamOptions(acoustic_scale=self.acoustic_scale)
         for share in self.rnnlm_shares:
             check_share(share)
 
@@ -204,9 +206,12 @@ def tune(
     def run(decoding: Decoding) -> Trial:
         return trial(decoding, _decode(prepared, recognizer, search.decoder(decoding)))
 
+    scale = grid.acoustic_scale
+    if scale is None:
+        scale = search_options(bundle.decoding, over_phones=False).acoustic_scale
     first_pass = 0.0 if search.rescorer else DEFAULT_SHARE
     surface = tuple(
-        run(Decoding(lm_weight, word_bonus, grid.beam_size, grid.acoustic_scale, first_pass))
+        run(Decoding(lm_weight, word_bonus, grid.beam_size, scale, first_pass))
         for word_bonus in sorted(set(grid.word_bonuses))
         for lm_weight in sorted(set(grid.lm_weights))
     )

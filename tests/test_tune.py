@@ -179,6 +179,8 @@ def test_the_best_is_written_and_used(
     assert name == f"{overridden}, acoustic scale 1.5"
     assert "acoustic scale 1.5" in (path / "README.md").read_text()
     assert name.startswith(f"beam {decoding.beam_size} + 2-gram (weight {decoding.lm_weight:g}")
+    again = tune(manifest, load_model(path, device="cpu"), grid=Grid((1.0,), (0.0,), 2, ()))
+    assert again.best.decoding.acoustic_scale == 1.5  # the bundle's own
     tuning = Tuning(manifest, 7, 0.5, GRID, (), (trial(3.0, 1.0, 8, 0.2),), (), None, None, ())
     write_tuning(path, tuning)  # the language model stays
     assert load_model(path, device="cpu").decoder.name == "beam 8 + 2-gram (weight 3, bonus 1)"

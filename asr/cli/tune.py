@@ -36,8 +36,11 @@ def tune(
         str | None, typer.Option(help="Beams to try with the best weights, such as '16 64 128'.")
     ] = None,
     acoustic_scale: Annotated[
-        float, typer.Option(help="Multiplies the network's log-probabilities in all trials.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            help="Multiplies the network's log-probabilities in all trials; else the model's own."
+        ),
+    ] = None,
     rnnlm_shares: Annotated[
         str | None, typer.Option(help="Shares of the neural model to try, such as '0.3 0.5'.")
     ] = None,
