@@ -125,6 +125,7 @@ def train_rescorer(
     rescorer = Rescorer(network.eval(), tokenizer, normalizer)
     partial = out / f".{MODEL_FILE}.partial"
     save_rescorer(rescorer, partial, options.weights)
+    partial.chmod(0o644)  # safetensors writes files for their owner alone
     partial.replace(out / MODEL_FILE)
     (out / CHECKPOINT_FILE).unlink(missing_ok=True)
     return rescorer
