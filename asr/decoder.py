@@ -256,8 +256,9 @@ def _rescoring(
     """A bundle's neural model goes with its own n-grams, unless a share is asked for."""
     if language_model is None:
         return None
-    share = options.rnnlm_share
-    path = options.rnnlm
+    share, path = options.rnnlm_share, options.rnnlm
+    if share == 0:
+        return None
     if path is None and (options.lm is None or share is not None):
         path = bundle.rnnlm
     if path is None:
@@ -267,9 +268,9 @@ def _rescoring(
     if share is None:
         tuned = options.rnnlm is None and bundle.decoding is not None
         share = bundle.decoding.rnnlm_share if tuned and bundle.decoding else DEFAULT_SHARE
-    check_share(share)
-    if not share:
+    if share == 0:
         return None
+    check_share(share)
     return Rescoring(bind_rescorer(bundle, path, language_model), lm_weight, share)
 
 

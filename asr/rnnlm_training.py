@@ -112,6 +112,7 @@ def train_rescorer(
     Raises:
         UsageError: options that cannot be, or a checkpoint in `out` of other options or texts.
     """
+    out.mkdir(parents=True, exist_ok=True)
     tokenizer = BpeTokenizer.from_texts(sentences, options.vocab_size, "--vocab-size")
     corpus = _encode(sentences, tokenizer, options.max_pieces)
     config = RnnLmConfig(
@@ -120,7 +121,6 @@ def train_rescorer(
     torch.manual_seed(options.seed)
     network = RnnLm(config)
     training = _Training(network, corpus, options, out / CHECKPOINT_FILE, tokenizer)
-    out.mkdir(parents=True, exist_ok=True)
     training.run(report, checkpoint_seconds)
     rescorer = Rescorer(network.eval(), tokenizer, normalizer)
     partial = out / f".{MODEL_FILE}.partial"
@@ -142,12 +142,8 @@ class _Training:
         checkpoint: Path,
         tokenizer: BpeTokenizer,
     ) -> None:
-        self.network, self.corpus, self.options, self.checkpoint = (
-            network,
-            corpus,
-            options,
-            checkpoint,
-        )
+        self.network, self.corpus, self.options = network, corpus, options
+        self.checkpoint = checkpoint
         self.optimizer = torch.optim.AdamW(network.parameters(), options.lr, weight_decay=0.0)
         self.epochs = [batches(corpus.lengths, options, epoch) for epoch in range(options.epochs)]
         self.num_steps = sum(map(len, self.epochs))

@@ -215,12 +215,14 @@ def test_whose_neural_model_is_used(
         ({"rnnlm_share": 0.25}, 0.25),
         ({"rnnlm_share": 0.0}, None),
         ({"lm": lm}, None),
+        ({"lm": lm, "rnnlm_share": 0.0}, None),
         ({"lm": lm, "rnnlm_share": 0.25}, 0.25),
         ({"lm": lm, "rnnlm": rnnlm}, 0.5),
         ({"decoder": "greedy"}, None),
     ):
         rescoring = load_model(path, device="cpu", **options).decoder.rescoring
         assert (rescoring and rescoring.share) == share
+    assert make_decoder(tiny_bundle, DecoderOptions(lm=lm, rnnlm_share=0.0)).rescoring is None
     tuned = replace(own, decoding=Decoding(0.7, 1.5, 8, rnnlm_share=0.3))
     rescoring = make_decoder(tuned).rescoring
     assert rescoring is not None
