@@ -20,7 +20,8 @@ MEGABYTE = 1e6
 def test_it_is_a_small_folder_of_plain_files() -> None:
     files = {path.name: path.stat().st_size for path in SHIPPED.iterdir()}
     assert set(files) == {
-        "README.md", "config.json", "lexicon.txt.xz", "lm.ngram", "model.safetensors", "tokens.json",
+        "README.md", "config.json", "lexicon.txt.xz", "lm.ngram", "model.safetensors",
+        "rnnlm.safetensors", "tokens.json",
     }  # fmt: skip
     assert sum(files.values()) < 30 * MEGABYTE
     bundle = load_bundle("default")
