@@ -177,10 +177,8 @@ def load_rescorer(path: Path | str) -> Rescorer:
         tokenizer = BpeTokenizer((BLANK, *map(str, header["pieces"])))
         if tokenizer.vocab_size != header["config"]["vocab_size"]:
             raise ValueError(f"{tokenizer.vocab_size} pieces do not fit its network")
-        with torch.device("meta"):
-            network = RnnLm(RnnLmConfig(**header["config"]))
-        weights = unpack_weights(safetensors.torch.load_file(path))
-        network.load_state_dict(weights, assign=True)
+        network = RnnLm(RnnLmConfig(**header["config"]))
+        network.load_state_dict(unpack_weights(safetensors.torch.load_file(path)))
         return Rescorer(network.eval(), tokenizer, str(header["normalizer"]))
     except OSError as error:
         raise LanguageModelError(f"cannot read {path}: {error.strerror or error}") from None
