@@ -257,18 +257,14 @@ def _rescoring(
     if language_model is None:
         return None
     share, path = options.rnnlm_share, options.rnnlm
-    if share == 0:
-        return None
     if path is None and (options.lm is None or share is not None):
         path = bundle.rnnlm
-    if path is None:
-        if share is not None:
-            raise UsageError("--rnnlm-share needs a neural language model: add --rnnlm")
-        return None
+    if path is None and share:
+        raise UsageError("--rnnlm-share needs a neural language model: add --rnnlm")
     if share is None:
-        tuned = options.rnnlm is None and bundle.decoding is not None
-        share = bundle.decoding.rnnlm_share if tuned and bundle.decoding else DEFAULT_SHARE
-    if share == 0:
+        own = bundle.decoding if options.rnnlm is None else None
+        share = own.rnnlm_share if own else DEFAULT_SHARE
+    if path is None or share == 0:
         return None
     check_share(share)
     return Rescoring(bind_rescorer(bundle, path, language_model), lm_weight, share)

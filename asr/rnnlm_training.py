@@ -22,6 +22,7 @@ from asr.errors import AsrError, UsageError
 from asr.quantize import STORED
 from asr.rnnlm import BOUNDARY_ID, Rescorer, RnnLm, RnnLmConfig, save_rescorer
 from asr.tokenizer import BpeTokenizer
+from asr.whole_file import written_whole
 
 PRECISIONS = ("float32", "bfloat16")
 MODEL_FILE, CHECKPOINT_FILE = "rnnlm.safetensors", "checkpoint.pt"
@@ -123,10 +124,9 @@ def train_rescorer(
     training = _Training(network, corpus, options, out / CHECKPOINT_FILE, tokenizer)
     training.run(report, checkpoint_seconds)
     rescorer = Rescorer(network.eval(), tokenizer, normalizer)
-    partial = out / f".{MODEL_FILE}.partial"
-    save_rescorer(rescorer, partial, options.weights)
-    partial.chmod(0o644)  # safetensors writes files for their owner alone
-    partial.replace(out / MODEL_FILE)
+    with written_whole(out / MODEL_FILE) as partial:
+        save_rescorer(rescorer, partial, options.weights)
+        partial.chmod(0o644)  # safetensors writes files for their owner alone
     (out / CHECKPOINT_FILE).unlink(missing_ok=True)
     return rescorer
 
@@ -145,8 +145,12 @@ class _Training:
         self.network, self.corpus, self.options = network, corpus, options
         self.checkpoint = checkpoint
         self.optimizer = torch.optim.AdamW(network.parameters(), options.lr, weight_decay=0.0)
-        self.epochs = [batches(corpus.lengths, options, epoch) for epoch in range(options.epochs)]
-        self.num_steps = sum(map(len, self.epochs))
+        self.batches = [
+            batch
+            for epoch in range(options.epochs)
+            for batch in batches(corpus.lengths, options, epoch)
+        ]
+        self.num_steps = len(self.batches)
         self.step = 0
         texts = hashlib.sha256(corpus.pieces.tobytes() + corpus.starts.tobytes()).hexdigest()
         self.identity = json.dumps([asdict(options), tokenizer.tokens, texts])
@@ -156,8 +160,7 @@ class _Training:
         began = saved = time.monotonic()
         begun_at = self.step
         losses: list[Tensor] = []
-        flat = [batch for epoch in self.epochs for batch in epoch]
-        for batch in flat[self.step :]:
+        for batch in self.batches[self.step :]:
             self._set_rate()
             losses.append(self._learn(batch))
             self.step += 1
@@ -198,9 +201,8 @@ class _Training:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        partial = self.checkpoint.with_name(f".{self.checkpoint.name}.partial")
-        torch.save(state, partial)
-        partial.replace(self.checkpoint)
+        with written_whole(self.checkpoint) as partial:
+            torch.save(state, partial)
 
     def _resume(self) -> None:
         if not self.checkpoint.is_file():

@@ -113,7 +113,7 @@ def test_a_long_dependency_is_learnt(trained: tuple[Rescorer, Path]) -> None:
     for first, last, other in (("a", "b", "d"), ("c", "d", "b")):
         right, wrong = model.score([[first, "six", "one", "two", end] for end in (last, other)])
         assert right - wrong > 3
-    # half of a bit for the first word, a quarter for what follows: 8 sentences, 6 events each
+    # one bit for the first word, two for the three after it: 8 sentences, 6 events each
     assert model.perplexity(WORDS) < 1.1 * 8 ** (1 / 6)
 
 

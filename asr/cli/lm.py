@@ -53,6 +53,7 @@ def train(
     from asr.errors import UsageError
     from asr.lm import LmOptions, train_language_model
     from asr.lm_text import TextSource, number_words, read_sentences
+    from asr.whole_file import written_whole
 
     try:
         counts = tuple(int(count) for count in prune.replace(",", " ").split())
@@ -69,12 +70,8 @@ def train(
         files.append((out / "lm.arpa", lambda path: write_arpa(model, path)))
     for path, write in files:
         _note(f"writing {path}")
-        partial = path.with_name(f".{path.name}.partial")
-        try:
+        with written_whole(path) as partial:
             write(partial)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
         typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
     typer.echo(_counts(model.counts))
 
