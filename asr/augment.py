@@ -13,9 +13,8 @@ from torch import Tensor
 
 from asr.errors import UsageError
 from asr.features import FeatureConfig
+from asr.warp import warp_frequencies
 from asr.waveform_augment import GainConfig, Mp3Config, NoiseConfig, ReverbConfig
-
-_WARPED_SHARE = 0.6  # of max_hz that a warp scales evenly; Jaitly & Hinton: 4800 of 8000 Hz
 
 
 @dataclass(frozen=True)
@@ -127,40 +126,6 @@ class SpecAugment:
             start = (torch.rand(batch, device=lengths.device) * (lengths - width + 1)).floor()
             masked |= (positions >= start[:, None]) & (positions < (start + width)[:, None])
         return masked
-
-
-def warp_frequencies(log_mel: Tensor, factors: Tensor, features: FeatureConfig) -> Tensor:
-    """The spectrum as a vocal tract of another length would give it (Jaitly & Hinton 2013, section 3).
-
-    What was at frequency f comes to factor * f; above 0.6 max_hz a straight line brings the rest to
-    max_hz. Values between two mel bins are interpolated.
-
-    Args:
-        log_mel: (B, T, n_mels).
-        factors: (B,), each between 0.5 and 1.5.
-
-    Shape: (B, T, n_mels), (B,) -> (B, T, n_mels).
-    """
-    low, high = (_mel(torch.tensor(hz)) for hz in (features.min_hz, features.max_hz))
-    step = (high - low) / (features.n_mels + 1)
-    bins = torch.arange(features.n_mels, device=log_mel.device)
-    targets_hz = 700 * (10 ** ((low + step * (bins + 1)) / 2595) - 1)
-    factors = factors[:, None]
-    knee_hz = _WARPED_SHARE * features.max_hz * factors.clamp(max=1.0)  # where the line begins
-    slope = (features.max_hz - knee_hz) / (features.max_hz - knee_hz / factors)
-    sources_hz = torch.where(
-        targets_hz <= knee_hz,
-        targets_hz / factors,
-        features.max_hz - (features.max_hz - targets_hz) / slope,
-    )
-    positions = ((_mel(sources_hz) - low) / step - 1).clamp(0, features.n_mels - 1)
-    weights = (1 - (positions[:, None, :] - bins[:, None]).abs()).clamp(min=0)
-    return log_mel @ weights  # (B, T, source) @ (B, source, target)
-
-
-def _mel(hz: Tensor) -> Tensor:
-    """HTK's mel scale, which the filter bank has."""
-    return 2595 * torch.log10(1 + hz / 700)
 
 
 def _bin_means(log_mel: Tensor, feature_lengths: Tensor) -> Tensor:

@@ -78,6 +78,7 @@ class Decoding:
         beam_size: prefixes kept in each frame.
         acoustic_scale: what the network's log-probabilities are multiplied by first.
         rnnlm_share: of the neural language model in the score of a second pass, where there is one.
+        views: how often the network hears the speech (`asr.warp`).
     """
 
     lm_weight: float
@@ -85,6 +86,7 @@ class Decoding:
     beam_size: int
     acoustic_scale: float = 1.0
     rnnlm_share: float = DEFAULT_SHARE
+    views: int = 1
 
 
 @dataclass(frozen=True)
@@ -278,6 +280,7 @@ def _decoding_text(bundle: Bundle) -> str:
         f"beam {tuned.beam_size}{over} with the language model in this folder, weight "
         f"{tuned.lm_weight:g}, word bonus {tuned.word_bonus:g}"
         + (f", acoustic scale {tuned.acoustic_scale:g}" if tuned.acoustic_scale != 1 else "")
+        + (f", {tuned.views} views of the speech" if tuned.views > 1 else "")
         + (f", then the neural one, share {tuned.rnnlm_share:g}" if bundle.rnnlm else "")
     )
 
@@ -313,6 +316,7 @@ def _decoding(values: dict[str, Any] | None) -> Decoding | None:
         int(values["beam_size"]),
         float(values.get("acoustic_scale", 1.0)),
         float(values.get("rnnlm_share", DEFAULT_SHARE)),
+        int(values.get("views", 1)),
     )
 
 

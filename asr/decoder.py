@@ -45,6 +45,8 @@ class DecoderOptions:
         rnnlm_share: of it in the language model's score, 0 to 1; 0: no second pass.
         unknown_penalty: subtracted for each word that the language model lacks; None: only its
             words can be written.
+        views: how often the network hears the speech, each time as if from a vocal tract of another
+            length (`asr.warp`); the mean is decoded. None: the bundle's for a search, 1 for greedy.
     """
 
     kind: str | None = None
@@ -57,6 +59,7 @@ class DecoderOptions:
     acoustic_scale: float | None = None
     rnnlm: Path | str | None = None
     rnnlm_share: float | None = None
+    views: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in (None, *DECODERS):
@@ -64,6 +67,8 @@ class DecoderOptions:
         given = [name for name in _BEAM_ONLY if getattr(self, name) is not None]
         if self.kind == "greedy" and given:
             raise UsageError(f"greedy decoding has no {_named(given)}: use --decoder beam")
+        if self.views is not None and self.views < 1:
+            raise UsageError(f"views must be at least 1, not {self.views}")
 
     def is_beam(self, bundle: Bundle) -> bool:
         """Whether these options mean a beam search with this bundle."""
@@ -90,6 +95,7 @@ class Decoder:
         beam: the search; None for greedy decoding.
         over_phones: the search reads the network's phones, not its tokens.
         rescoring: the second pass; None: there is none.
+        views: how often the network is to hear the speech.
     """
 
     name: str = "greedy"
@@ -97,6 +103,7 @@ class Decoder:
     beam: BeamDecoder | None = None
     over_phones: bool = False
     rescoring: Rescoring | None = None
+    views: int = 1
 
     def decode_batch(self, utterances: Sequence[LogProbs], threads: int = 1) -> list[Hypothesis]:
         """The best hypothesis of each utterance; `threads` changes the speed and nothing else.
@@ -134,7 +141,9 @@ def make_decoder(bundle: Bundle, options: DecoderOptions | None = None) -> Decod
     """
     options = options or DecoderOptions()
     if not options.is_beam(bundle):
-        return GREEDY
+        views = options.views or 1
+        name = f"greedy{_views_text(views)}"
+        return Decoder(name, name, views=views)
     path = options.lm or bundle.language_model
     closed = path is not None and options.unknown_penalty is None
     with _collection_paused():
@@ -147,7 +156,9 @@ def make_decoder(bundle: Bundle, options: DecoderOptions | None = None) -> Decod
         if language_model and options.unknown_penalty is None:
             check_known(hot, language_model.ngram, lexicon, bundle, options.hotwords)
     rescoring = _rescoring(bundle, options, language_model, beam_options.lm_weight)
+    views = options.views or (bundle.decoding.views if bundle.decoding else 1)
     name = _name(beam_options, language_model, rescoring, len(hot), over_phones=lexicon is not None)
+    name += _views_text(views)
     if lexicon is not None and language_model is not None:
         word_ids = language_model.ngram.word_ids
         hot = tuple(said for one in hot for said in pronounced(one, lexicon, word_ids, bundle))
@@ -157,7 +168,7 @@ def make_decoder(bundle: Bundle, options: DecoderOptions | None = None) -> Decod
     files = [file for file in (lm_file, options.hotwords, options.rnnlm) if file]
     settings = " ".join([name, repr(beam_options), *map(_fingerprint, files)])
     beam = BeamDecoder(alphabet, beam_options, language_model, hotwords)
-    return Decoder(name, settings, beam, lexicon is not None, rescoring)
+    return Decoder(name, settings, beam, lexicon is not None, rescoring, views)
 
 
 @contextmanager
@@ -304,6 +315,10 @@ def _name(
     if num_hot:
         name += f" + {num_hot} hot word{'s' * (num_hot > 1)}"
     return name
+
+
+def _views_text(views: int) -> str:
+    return f", {views} views" if views > 1 else ""
 
 
 def _fingerprint(path: Path | str) -> str:

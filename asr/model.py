@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -91,6 +92,7 @@ class AcousticModel(nn.Module):
         views: int = 1,
         taps: Collection[int] = (),
         spell: bool = True,
+        average: bool = False,
     ) -> ModelOutput:
         """Log-probabilities of a padded batch.
 
@@ -103,20 +105,31 @@ class AcousticModel(nn.Module):
             taps: inner layers, from 1, whose log-probabilities are wanted too, by the same heads.
             spell: the tokens are those of the speller, if there is one; else those of the head, whose
                 work is next to none: for training, and where tokens are not looked at.
+            average: one answer for an utterance, by the mean of its views' log-probabilities: B again.
 
         Shape: (B, S), (B,) -> (B, T', V), (B,).
         """
         features, feature_lengths = self.front_end(waveforms, waveform_lengths, augment, views)
         outputs, output_lengths, inner = self.encoder(features, feature_lengths, taps)
         intermediate = tuple(self.head(hidden) for hidden in inner)
+        mean_of = partial(_mean_of_views, views=views if average else 1)
+        output_lengths = output_lengths[: len(waveforms)] if average else output_lengths
         if self.phone_head is None:
-            return ModelOutput(self.head(outputs), output_lengths, intermediate)
-        phones = self.phone_head(outputs)
+            return ModelOutput(mean_of(self.head(outputs)), output_lengths, intermediate)
+        phones = mean_of(self.phone_head(outputs))
         if spell and self.speller is not None:
             log_probs = self.speller(phones, output_lengths)
         else:
-            log_probs = self.head(outputs)
+            log_probs = mean_of(self.head(outputs))
         return ModelOutput(
             log_probs, output_lengths, intermediate,
             phones, tuple(self.phone_head(hidden) for hidden in inner),
         )  # fmt: skip
+
+
+def _mean_of_views(log_probs: Tensor, views: int) -> Tensor:
+    """Normalised geometric mean of the views: (nB, T', V) -> (B, T', V)."""
+    if views == 1:
+        return log_probs
+    of_view = torch.stack(log_probs.chunk(views))
+    return of_view.mean(dim=0).log_softmax(dim=-1)

@@ -13,9 +13,7 @@ from asr.decoding.ngram import NgramModel
 from asr.errors import UsageError
 from asr.rnnlm import Rescorer
 
-NUM_HYPOTHESES = (
-    64  # of an utterance that are ranked anew; more cost time and bring next to nothing
-)
+NUM_HYPOTHESES = 32  # of an utterance that are ranked anew; more cost time and bring nothing
 _UTTERANCES_TOGETHER = 16
 
 

@@ -26,6 +26,7 @@ from asr.model import ModelOutput
 from asr.quantize import int8_network
 from asr.tokenizer import Tokenizer
 from asr.transcript import Transcript, Word
+from asr.warp import FrequencyViews
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 WORD_BREAK_S = 0.35  # blanks for longer than this between two letters are the end of a word
@@ -135,29 +136,37 @@ class Recognizer:
         return self.transcribe_padded(*pad(waveforms))
 
     def log_probs(
-        self, waveforms: Sequence[NDArray[np.float32]], *, spell: bool = True
+        self, waveforms: Sequence[NDArray[np.float32]], *, spell: bool = True, views: int = 1
     ) -> list[LogProbs]:
-        """Log-probabilities of each of mono waveforms (S,), as one padded batch; `spell`: forward's."""
-        return trim(self.forward(*pad(waveforms), spell=spell)) if waveforms else []
+        """Log-probabilities of mono waveforms (S,), as one padded batch; options as of `forward`."""
+        return trim(self.forward(*pad(waveforms), spell=spell, views=views)) if waveforms else []
 
     def transcribe_padded(self, waveforms: Tensor, lengths: Tensor) -> list[Transcript]:
         """Transcribe a padded batch: waveforms (B, S) float32, lengths (B,) samples."""
-        output = self.forward(waveforms, lengths, spell=not self.decoder.over_phones)
+        decoder = self.decoder
+        output = self.forward(
+            waveforms, lengths, spell=not decoder.over_phones, views=decoder.views
+        )
         return self.to_transcripts(output, lengths)
 
-    def forward(self, waveforms: Tensor, lengths: Tensor, *, spell: bool = True) -> ModelOutput:
+    def forward(
+        self, waveforms: Tensor, lengths: Tensor, *, spell: bool = True, views: int = 1
+    ) -> ModelOutput:
         """Run the network on a padded batch: waveforms (B, S) float32, lengths (B,) samples.
 
         Args:
             spell: whether the tokens are looked at: a search over phones does without a speller.
+            views: how often the network hears the speech (`asr.warp`); what comes out is the mean.
         """
+        heard = FrequencyViews(views, self.model.config.features)
         autocast = torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
         )
         with torch.inference_mode(), autocast:
             output: ModelOutput = self._network(
-                waveforms.to(self.device), lengths.to(self.device), spell=spell
-            )
+                waveforms.to(self.device), lengths.to(self.device), heard,
+                views=views, spell=spell, average=True,
+            )  # fmt: skip
         return output
 
     def to_transcripts(self, output: ModelOutput, lengths: Tensor) -> list[Transcript]:
@@ -224,6 +233,7 @@ def load_model(
     acoustic_scale: float | None = None,
     rnnlm: Path | str | None = None,
     rnnlm_share: float | None = None,
+    views: int | None = None,
     hotwords: Path | str | None = None,
     upper: bool = False,
 ) -> Recognizer:
@@ -245,6 +255,9 @@ def load_model(
             words can be written.
         rnnlm: neural language model for a second pass; None: the bundle's, if any.
         rnnlm_share: of it in the language model's score, 0 (no second pass) to 1; None: the bundle's.
+        views: how often the network hears the speech, each time as if from a vocal tract of another
+            length (0.9 to 1.1); the mean is decoded: fewer errors of a search, n times the network's
+            work. None: the bundle's for a search, 1 for greedy decoding.
         hotwords: file of phrases to prefer, one a line, optionally a tab and a weight.
         upper: write capitals, as LibriSpeech's transcripts are.
 
@@ -256,7 +269,7 @@ def load_model(
     """
     options = DecoderOptions(
         decoder, lm, hotwords, beam_size, lm_weight, word_bonus, unknown_penalty, acoustic_scale,
-        rnnlm, rnnlm_share,
+        rnnlm, rnnlm_share, views,
     )  # fmt: skip
     if threads is not None:
         torch.set_num_threads(threads)

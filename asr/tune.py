@@ -1,14 +1,15 @@
 """The weights of a language model, found on a development set.
 
-The network runs once; every trial decodes the same log-probabilities, over phones where the network
-writes them. First a grid of language-model weights and word bonuses at one beam size, then other beam
-sizes at the best of them, then a second pass over what the best of these finds, if there is a neural
-language model.
+The network runs once, and once more for greedy decoding where a search is to hear several views; every
+trial decodes the same log-probabilities, over phones where the network writes them. First a grid of
+language-model weights and word bonuses at one beam size, then other beam sizes at the best of them, then
+a second pass over what the best of these finds, if there is a neural language model.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -58,6 +59,7 @@ class Grid:
         acoustic_scale: what the network's log-probabilities are multiplied by, in every trial; None: as
             the bundle's are, and 1 where it says nothing.
         rnnlm_shares: of a neural language model in the language model's score, tried at last.
+        views: how often the network hears the speech, for every trial; None: as the bundle has it.
     """
 
     lm_weights: tuple[float, ...] = (0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2)
@@ -66,6 +68,7 @@ class Grid:
     more_beam_sizes: tuple[int, ...] = (16, 64, 128)
     acoustic_scale: float | None = None
     rnnlm_shares: tuple[float, ...] = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+    views: int | None = None
 
     def __post_init__(self) -> None:
         if not self.lm_weights or not self.word_bonuses:
@@ -77,6 +80,8 @@ class Grid:
             BeamOptions(beam_size=beam_size)
         if self.acoustic_scale is not None:
             BeamOptions(acoustic_scale=self.acoustic_scale)
+        if self.views is not None and self.views < 1:
+            raise UsageError(f"views must be at least 1, not {self.views}")
         for share in self.rnnlm_shares:
             check_share(share)
 
@@ -93,6 +98,11 @@ class Trial:
 
     decoding: Decoding
     wer: float
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        """Least where the trial is best: the lowest word error rate, among equals the smallest beam."""
+        return self.wer, self.decoding.beam_size
 
 
 @dataclass(frozen=True)
@@ -133,7 +143,7 @@ class Tuning:
     @property
     def best(self) -> Trial:
         """The lowest word error rate; among equals the smallest beam, then the first that was tried."""
-        return _best((*self.beams, *self.rescored))
+        return min((*self.beams, *self.rescored), key=lambda trial: trial.rank)
 
     @property
     def edges(self) -> tuple[str, ...]:
@@ -193,54 +203,64 @@ def tune(
     if path is None:
         raise UsageError("the model has no language model of its own: name one with --lm")
     search = _Search(recognizer, path, rnnlm or bundle.rnnlm)
-    prepared = _run_network(read_manifest(manifest), recognizer)
+    utterances = read_manifest(manifest)
+    scale, views = grid.acoustic_scale, grid.views
+    if scale is None:
+        scale = search_options(bundle.decoding, over_phones=False).acoustic_scale
+    if views is None:
+        views = bundle.decoding.views if bundle.decoding else 1
+    prepared = heard_once = _run_network(utterances, recognizer)
+    if views > 1:
+        prepared = _run_network(utterances, recognizer, views, spell=not search.over_phones)
     done = 0
+    written: _Decoded | None = None  # by the best trial so far
+    best: Trial | None = None
 
     def trial(decoding: Decoding, decoded: _Decoded) -> Trial:
-        nonlocal done
+        nonlocal done, best, written
         done += 1
         if progress:
             progress(done, grid.num_trials(rescored=search.rescorer is not None))
-        return Trial(decoding, decoded.score.wer)
+        found = Trial(decoding, decoded.score.wer)
+        if best is None or found.rank < best.rank:
+            best, written = found, decoded
+        return found
 
     def run(decoding: Decoding) -> Trial:
         return trial(decoding, _decode(prepared, recognizer, search.decoder(decoding)))
 
-    scale = grid.acoustic_scale
-    if scale is None:
-        scale = search_options(bundle.decoding, over_phones=False).acoustic_scale
     first_pass = 0.0 if search.rescorer else DEFAULT_SHARE
     surface = tuple(
-        run(Decoding(lm_weight, word_bonus, grid.beam_size, scale, first_pass))
+        run(Decoding(lm_weight, word_bonus, grid.beam_size, scale, first_pass, views))
         for word_bonus in sorted(set(grid.word_bonuses))
         for lm_weight in sorted(set(grid.lm_weights))
     )
-    best = min(surface, key=lambda trial: trial.wer)
+    assert best is not None
+    assert written is not None
+    of_surface = best
     beams = [
-        run(replace(best.decoding, beam_size=beam_size))
+        run(replace(of_surface.decoding, beam_size=beam_size))
         for beam_size in sorted(set(grid.more_beam_sizes) - {grid.beam_size})
     ]
-    beams = sorted([best, *beams], key=lambda trial: trial.decoding.beam_size)
-    best = _best(beams)
+    beams = sorted([of_surface, *beams], key=lambda trial: trial.decoding.beam_size)
     rescored = []
     if search.rescorer:
         shares = [
             replace(best.decoding, rnnlm_share=share) for share in sorted(set(grid.rnnlm_shares))
         ]
         rescored = list(map(trial, shares, _rescore(prepared, recognizer, search, shares)))
-        best = _best((best, *rescored))
-    greedy = _decode(prepared, recognizer, GREEDY)
-    beam = _decode(prepared, recognizer, search.decoder(best.decoding))
+    greedy = _decode(heard_once, recognizer, GREEDY)
     return Tuning(
         Path(manifest), len(prepared.references), greedy.score.wer, grid, surface, tuple(beams),
-        tuple(rescored), _calibrate(greedy), _calibrate(beam), prepared.failures,
+        tuple(rescored), _calibrate(greedy), _calibrate(written), prepared.failures,
     )  # fmt: skip
 
 
 class _Search:
-    """Decoders that differ in their options alone.
+    """First passes that differ in their options alone.
 
     Attributes:
+        over_phones: they read the network's phones.
         rescorer: the neural language model of the second pass; None: there is none.
     """
 
@@ -248,24 +268,15 @@ class _Search:
         self._bundle = recognizer.bundle
         self._lexicon = lexicon_of(self._bundle)
         self._language_model = bind_language_model(self._bundle, lm, self._lexicon)
+        self.over_phones = self._lexicon is not None
         self.rescorer: BoundRescorer | None = None
         if rnnlm is not None:
             self.rescorer = bind_rescorer(self._bundle, rnnlm, self._language_model)
 
     def decoder(self, decoding: Decoding) -> Decoder:
-        over_phones = self._lexicon is not None
-        options = search_options(decoding, over_phones=over_phones)
+        options = search_options(decoding, over_phones=self.over_phones)
         beam = BeamDecoder(alphabet_of(self._bundle, self._lexicon), options, self._language_model)
-        return Decoder(beam=beam, over_phones=over_phones, rescoring=self.rescoring(decoding))
-
-    def rescoring(self, decoding: Decoding) -> Rescoring | None:
-        if not self.rescorer or not decoding.rnnlm_share:
-            return None
-        return Rescoring(self.rescorer, decoding.lm_weight, decoding.rnnlm_share)
-
-
-def _best(trials: Sequence[Trial]) -> Trial:
-    return min(trials, key=lambda trial: (trial.wer, trial.decoding.beam_size))
+        return Decoder(beam=beam, over_phones=self.over_phones)
 
 
 def write_tuning(
@@ -289,9 +300,13 @@ def write_tuning(
     return save_with_language_model(bundle, model, lm, rnnlm)
 
 
-def _run_network(utterances: Sequence[Utterance], recognizer: Recognizer) -> _Set:
+def _run_network(
+    utterances: Sequence[Utterance], recognizer: Recognizer, views: int = 1, *, spell: bool = True
+) -> _Set:
     log_probs, failures = for_each_waveform(
-        utterances, recognizer.sample_rate, recognizer.log_probs
+        utterances,
+        recognizer.sample_rate,
+        partial(recognizer.log_probs, spell=spell, views=views),
     )
     references = {
         utterance.utterance_id: utterance.text
@@ -326,7 +341,7 @@ def _rescore(
     prepared: _Set, recognizer: Recognizer, search: _Search, decodings: Sequence[Decoding]
 ) -> Iterator[_Decoded]:
     """The same of decodings that differ in their second pass: one search serves them all."""
-    decoder = search.decoder(replace(decodings[0], rnnlm_share=0.0))
+    decoder = search.decoder(decodings[0])
     assert decoder.beam is not None
     assert search.rescorer is not None
     searched = [decoder.searched(one) for one in prepared.log_probs.values()]

@@ -43,8 +43,10 @@ def tuning_table(tuning: Tuning) -> str:
 def _more_options(tuning: Tuning) -> str:
     decoding = tuning.best.decoding
     scale, share = decoding.acoustic_scale, decoding.rnnlm_share
-    return ("" if scale == 1 else f" --acoustic-scale {scale:g}") + (
-        f" --rnnlm-share {share:g}" if tuning.rescored else ""
+    return (
+        ("" if scale == 1 else f" --acoustic-scale {scale:g}")
+        + (f" --rnnlm-share {share:g}" if tuning.rescored else "")
+        + ("" if decoding.views == 1 else f" --views {decoding.views}")
     )
 
 

@@ -12,6 +12,7 @@ import argparse
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -88,11 +89,16 @@ def decode(
     utterances: Sequence[Utterance], recognizer: Recognizer, *, n_best: bool
 ) -> list[Decoded]:
     """Greedily, and where asked for what the recognizer writes, before the others of its search."""
-    log_probs, failures = for_each_waveform(
-        utterances, recognizer.sample_rate, recognizer.log_probs
-    )
-    if failures:
-        raise SystemExit("\n".join(failures))
+
+    def heard(*, views: int = 1, spell: bool = True) -> dict[str, LogProbs]:
+        found, failures = for_each_waveform(
+            utterances,
+            recognizer.sample_rate,
+            partial(recognizer.log_probs, views=views, spell=spell),
+        )
+        if failures:
+            raise SystemExit("\n".join(failures))
+        return found
 
     def text(hypothesis: Hypothesis) -> str:
         return recognizer.to_transcript(hypothesis, 0.0).text
@@ -106,10 +112,12 @@ def decode(
         return dict.fromkeys(map(text, found))
 
     greedy = Recognizer(recognizer.bundle)
+    once = heard()
+    searched = heard(views=recognizer.decoder.views, spell=False) if n_best else once
     found = []
     for one in utterances:
-        own = log_probs[one.utterance_id]
-        spelled = greedy.to_transcript(greedy_decode(own.tokens), 0.0).text
+        own = searched[one.utterance_id]
+        spelled = greedy.to_transcript(greedy_decode(once[one.utterance_id].tokens), 0.0).text
         found.append(Decoded(one, own, spelled, tuple(all_of(own) if n_best else ())))
     return found
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from asr.augment import SpecAugment, SpecAugmentConfig, warp_frequencies
+from asr.augment import SpecAugment, SpecAugmentConfig
 from asr.errors import UsageError
 from asr.features import FeatureConfig, FrontEnd
 from asr.training.config import load_config
@@ -121,43 +121,6 @@ def test_a_recipe_sets_waveform_augmentation_beside_the_masks() -> None:
         load_config(["recipe=librispeech/mini", "augment.noise.max_snr=5"])
     with pytest.raises(UsageError, match=r"augment\.start_epoch must not be negative"):
         load_config(["recipe=librispeech/mini", "augment.start_epoch=-1"])
-
-
-def tone_bin(hz: float, features: FeatureConfig) -> float:
-    """Where a tone lies among the mel bins: the mean of the bins, weighted by their power."""
-    waveform = torch.sin(2 * torch.pi * hz * torch.arange(16_000) / 16_000)[None]
-    return centre(FrontEnd(features).log_mel(waveform))[0]
-
-
-def centre(log_mel: torch.Tensor) -> list[float]:
-    """Per utterance, the power-weighted mean bin of (B, T, n_mels)."""
-    power = log_mel.exp().mean(dim=1)
-    return ((power * torch.arange(power.shape[1])).sum(dim=1) / power.sum(dim=1)).tolist()
-
-
-def test_a_warped_tone_is_where_a_tone_of_the_warped_frequency_is() -> None:
-    features = FeatureConfig(n_mels=80, n_mfcc=40)
-    waveform = torch.sin(2 * torch.pi * 1000 * torch.arange(16_000) / 16_000)[None]
-    log_mel = FrontEnd(features).log_mel(waveform).repeat(3, 1, 1)
-    warped = warp_frequencies(log_mel, torch.tensor([0.9, 1.0, 1.1]), features)
-    expected = [tone_bin(hz, features) for hz in (900, 1000, 1100)]
-    assert centre(warped) == pytest.approx(expected, abs=0.35)
-    assert expected[1] - expected[0] > 2
-    torch.testing.assert_close(warped[1], log_mel[1], atol=1e-4, rtol=0)
-
-
-def test_a_warp_keeps_the_top_of_the_spectrum_in_its_place() -> None:
-    """Above 0.6 max_hz the axis is bent so that nothing leaves it: the last bins move the least."""
-    features = FeatureConfig()
-    # A bin's value is its number: warped, it says where it came from.
-    ramp = torch.arange(40.0).expand(2, 5, 40)
-    sources = warp_frequencies(ramp, torch.tensor([0.9, 1.1]), features)[:, 0]
-    moved = sources - torch.arange(40.0)
-    assert (moved[0, 5:38] > 0).all()
-    assert (moved[1, 5:38] < 0).all()
-    assert moved[:, -1].abs().max() < 0.2
-    assert moved.abs().max() < 2.5
-    assert (sources.diff(dim=1) > 0).all()
 
 
 def test_vtlp_draws_another_warp_for_each_utterance() -> None:

@@ -116,6 +116,29 @@ def test_a_second_pass_is_tuned_as_it_is_evaluated(
     assert bundle.rnnlm.read_bytes() == rnnlm.read_bytes()
 
 
+def test_views_are_tuned_as_they_are_evaluated(
+    phone_bundle: Bundle, manifest: Path, lm: Path, tmp_path: Path
+) -> None:
+    """The search hears them, greedy decoding does not; and a bundle's are tuned on."""
+    grid = Grid((0.5,), (2.0,), beam_size=8, more_beam_sizes=(), views=2)
+    tuning = tune(manifest, Recognizer(phone_bundle), lm, grid)
+    once = tune(manifest, Recognizer(phone_bundle), lm, replace(grid, views=None))
+    assert tuning.greedy_wer == once.greedy_wer
+    assert tuning.greedy_confidence == once.greedy_confidence
+    assert tuning.beam_confidence != once.beam_confidence
+    assert (tuning.best.decoding.views, once.best.decoding.views) == (2, 1)
+    assert "--beam-size 8 --views 2: WER" in tuning_table(tuning)
+    path = save_bundle(phone_bundle, tmp_path / "model")
+    write_tuning(path, tuning, lm)
+    found = evaluate(manifest, load_model(path, device="cpu"), tmp_path / "report").score
+    assert found.wer == tuning.best.wer
+    again = tune(manifest, Recognizer(load_bundle(path)), None, replace(grid, views=None))
+    assert again.best == tuning.best
+    assert again.beam_confidence == tuning.beam_confidence
+    with pytest.raises(UsageError, match="views must be at least 1"):
+        Grid(views=0)
+
+
 def trial(lm_weight: float, word_bonus: float, beam_size: int, wer: float) -> Trial:
     return Trial(Decoding(lm_weight, word_bonus, beam_size), wer)
 

@@ -62,6 +62,15 @@ RnnlmShareOption = Annotated[
         help="Of the neural one in the language model's score, 0 (no second pass) to 1.",
     ),
 ]
+ViewsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--views",
+        help="How often the network hears the speech, as if from vocal tracts of so many lengths: fewer "
+        "errors of a search; else as the model was tuned, once for greedy.",
+        min=1,
+    ),
+]
 UnknownPenaltyOption = Annotated[
     float | None,
     typer.Option(

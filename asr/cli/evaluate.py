@@ -15,6 +15,7 @@ from asr.cli.decoding import (
     RnnlmOption,
     RnnlmShareOption,
     UnknownPenaltyOption,
+    ViewsOption,
     WordBonusOption,
 )
 
@@ -44,6 +45,7 @@ def evaluate(
     acoustic_scale: AcousticScaleOption = None,
     rnnlm: RnnlmOption = None,
     rnnlm_share: RnnlmShareOption = None,
+    views: ViewsOption = None,
     hotwords: HotwordsOption = None,
 ) -> int:
     """Transcribe a manifest and report word and character error rates.
@@ -71,6 +73,7 @@ def evaluate(
         acoustic_scale=acoustic_scale,
         rnnlm=rnnlm,
         rnnlm_share=rnnlm_share,
+        views=views,
         hotwords=hotwords,
     )
     with without_decoder_noise():

@@ -22,6 +22,7 @@ from asr.cli.decoding import (
     RnnlmOption,
     RnnlmShareOption,
     UnknownPenaltyOption,
+    ViewsOption,
     WordBonusOption,
 )
 
@@ -101,6 +102,7 @@ def transcribe(
     acoustic_scale: AcousticScaleOption = None,
     rnnlm: RnnlmOption = None,
     rnnlm_share: RnnlmShareOption = None,
+    views: ViewsOption = None,
     hotwords: HotwordsOption = None,
     upper: Annotated[
         bool, typer.Option("--upper", help="Write capitals, as LibriSpeech's transcripts are.")
@@ -167,6 +169,7 @@ def transcribe(
             acoustic_scale=acoustic_scale,
             rnnlm=rnnlm,
             rnnlm_share=rnnlm_share,
+            views=views,
             hotwords=hotwords,
             upper=upper,
         )

@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from asr.cli.decoding import LmOption, RnnlmOption
+from asr.cli.decoding import LmOption, RnnlmOption, ViewsOption
 
 _Number = TypeVar("_Number", int, float)
 
@@ -44,6 +44,7 @@ def tune(
     rnnlm_shares: Annotated[
         str | None, typer.Option(help="Shares of the neural model to try, such as '0.3 0.5'.")
     ] = None,
+    views: ViewsOption = None,
     write: Annotated[
         bool, typer.Option("--write", help="Put the best values, --lm and --rnnlm into the model.")
     ] = False,
@@ -53,11 +54,11 @@ def tune(
 ) -> int:
     """Find the weights of a language model on a development set.
 
-    The network runs once; then every combination is decoded, and what the best one finds once more
-    with each share of a neural language model, if there is one. Prints a table and draws
-    OUT/surface.png, and calibrates word confidences. With --write, `asr transcribe` and `asr evaluate`
-    use all of it from then on. A network that doubts much (CTC-CRF, CR-CTC) is searched faster, and as
-    well, with an --acoustic-scale above 1 and weights as much larger.
+    The network hears everything once, or --views times; then every combination is decoded, and what
+    the best one finds once more with each share of a neural language model, if there is one. Prints a
+    table and draws OUT/surface.png, and calibrates word confidences. With --write, `asr transcribe` and
+    `asr evaluate` use all of it from then on. A network that doubts much (CTC-CRF, CR-CTC) is searched
+    faster, and as well, with an --acoustic-scale above 1 and weights as much larger.
 
     Example: asr tune dev-clean.jsonl --model runs/librispeech/mini/bundle --lm lm --write
     """
@@ -82,6 +83,7 @@ def tune(
         _numbers(beam_sizes, "--beam-sizes", int) or default.more_beam_sizes,
         acoustic_scale,
         _numbers(rnnlm_shares, "--rnnlm-shares", float) or default.rnnlm_shares,
+        views,
     )
     recognizer = load_model(
         model, device=device, threads=threads, precision=precision, decoder="greedy"
