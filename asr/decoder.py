@@ -2,7 +2,6 @@
 
 import gc
 import hashlib
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,23 +10,26 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.bundle import DEFAULT_SHARE, Bundle, Decoding
-from asr.decoding.arpa import find_ngram, load_ngram
-from asr.decoding.beam import OVER_PHONES, BeamDecoder, BeamOptions
+from asr.binding import (
+    alphabet_of,
+    bind_language_model,
+    bind_rescorer,
+    lexicon_of,
+    search_options,
+)
+from asr.bundle import DEFAULT_SHARE, Bundle
+from asr.decoding.arpa import find_ngram
+from asr.decoding.beam import BeamDecoder, BeamOptions
 from asr.decoding.greedy import greedy_decode
 from asr.decoding.hotwords import Hotword, build_hotwords
 from asr.decoding.hypothesis import Hypothesis, LogProbs
-from asr.decoding.language import LanguageModel, phone_language_model, word_language_model
-from asr.decoding.lexicon import Alphabet
-from asr.decoding.ngram import SPECIAL_WORDS, LanguageModelError
+from asr.decoding.language import LanguageModel
 from asr.errors import AsrError, UsageError
 from asr.hotword_list import check_known, pronounced, read_hotwords
-from asr.pronunciation import Lexicon, read_lexicon
-from asr.rescoring import NUM_HYPOTHESES, BoundRescorer, Rescoring, check_share
-from asr.rnnlm import load_rescorer
+from asr.pronunciation import Lexicon
+from asr.rescoring import NUM_HYPOTHESES, Rescoring, check_share
 
 DECODERS = ("greedy", "beam")
-LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -182,80 +184,6 @@ def _collection_paused() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def lexicon_of(bundle: Bundle) -> Lexicon | None:
-    """How words are said in the phones that the bundle's network writes; None where it writes none."""
-    return None if bundle.lexicon is None else read_lexicon(bundle.lexicon, bundle.phones)
-
-
-def alphabet_of(bundle: Bundle, lexicon: Lexicon | None = None) -> Alphabet:
-    """What a search writes: the bundle's tokens, or the phones of a lexicon."""
-    return Alphabet.from_tokens(lexicon.phones if lexicon else bundle.tokenizer.tokens)
-
-
-def bind_language_model(
-    bundle: Bundle, path: Path | str, lexicon: Lexicon | None = None
-) -> LanguageModel:
-    """A word n-gram model for the bundle's tokens, or for the phones of a lexicon.
-
-    Raises:
-        LanguageModelError: no usable model, or next to none of its words can be written.
-    """
-    alphabet = alphabet_of(bundle, lexicon)
-    try:
-        ngram = load_ngram(path)
-        if lexicon is None:
-            return word_language_model(ngram, alphabet, bundle.tokenizer.encode)
-        model = phone_language_model(ngram, lexicon.spellings, alphabet.vocab_size)
-    except LanguageModelError as error:
-        raise LanguageModelError(
-            str(error) if str(path) in str(error) else f"{path}: {error}"
-        ) from None
-    if model.num_unspelled:
-        LOG.warning(
-            "%s: %d of its words cannot be written, for the model's lexicon lacks them (`asr lexicon` "
-            "says how words are pronounced, `asr export --lexicon` puts it into a model)",
-            path, model.num_unspelled,
-        )  # fmt: skip
-    return model
-
-
-def search_options(decoding: Decoding | None, *, over_phones: bool) -> BeamOptions:
-    """Options of a search as a bundle has them tuned; None: as they are by default."""
-    options = OVER_PHONES if over_phones else BeamOptions()
-    if decoding is None:
-        return options
-    return replace(
-        options,
-        beam_size=decoding.beam_size,
-        lm_weight=decoding.lm_weight,
-        word_bonus=decoding.word_bonus,
-        acoustic_scale=decoding.acoustic_scale,
-    )
-
-
-def bind_rescorer(bundle: Bundle, path: Path | str, language_model: LanguageModel) -> BoundRescorer:
-    """The neural language model at `path`, for a second pass after a search with `language_model`.
-
-    Raises:
-        LanguageModelError: no usable model, or one that cannot write most of the n-gram model's words.
-    """
-    rescorer = load_rescorer(path)
-    text = "".join(word for word in language_model.ngram.words if word not in SPECIAL_WORDS)
-    lacking = rescorer.unknown_characters(text)
-    if 2 * lacking.total() > len(text):
-        raise LanguageModelError(
-            f"{path} lacks most of the language model's characters, such as {min(lacking)!r}: is it in "
-            "another case or language?"
-        )
-
-    def words_of(hypothesis: Hypothesis) -> list[str]:
-        if hypothesis.words is not None:
-            return [word.text for word in hypothesis.words]
-        return bundle.tokenizer.decode(hypothesis.token_ids).split()
-
-    return BoundRescorer(rescorer, language_model.ngram, words_of)
 
 
 def _rescoring(

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from asr.tune import CalibrationTrial, Tuning
+from asr.tuning import CalibrationTrial, Tuning
 
 
 def tuning_table(tuning: Tuning) -> str:

@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 from rapidfuzz.distance import Levenshtein
 
+from asr.binding import bind_language_model, lexicon_of
 from asr.bundle import SHIPPED
 from asr.ctc import ctc_losses
-from asr.decoder import bind_language_model, lexicon_of
 from asr.decoder_noise import without_decoder_noise
 from asr.decoding.greedy import greedy_decode
 from asr.decoding.hypothesis import Hypothesis, LogProbs

@@ -11,8 +11,8 @@ import pytest
 from conftest import REPOSITORY
 from language_bundle import write_language_model, write_noise_manifest
 
+from asr.binding import bind_language_model
 from asr.bundle import Bundle, Decoding, save_bundle
-from asr.decoder import bind_language_model
 from asr.decoding.hypothesis import LogProbs
 from asr.export import export_bundle
 from asr.manifest import Utterance

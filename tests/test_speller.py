@@ -9,8 +9,9 @@ import torch
 from tone_corpus import HZ, overrides, write_corpus, write_recipe
 
 from asr.align import align_utterances
+from asr.binding import alphabet_of, lexicon_of
 from asr.bundle import Bundle, BundleError, load_bundle, save_bundle
-from asr.decoder import GREEDY, Decoder, alphabet_of, lexicon_of
+from asr.decoder import GREEDY, Decoder
 from asr.decoding.beam import BeamDecoder
 from asr.encoder import EncoderConfig
 from asr.errors import AsrError, UsageError

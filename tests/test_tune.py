@@ -15,8 +15,9 @@ from asr.decoding.beam import OVER_PHONES
 from asr.errors import UsageError
 from asr.evaluate import evaluate
 from asr.transcribe import Recognizer, load_model
-from asr.tune import CalibrationTrial, Grid, Trial, Tuning, tune, write_tuning
+from asr.tune import tune, write_tuning
 from asr.tune_report import tuning_table
+from asr.tuning import CalibrationTrial, Grid, Trial, Tuning
 
 GRID = Grid((0.5, 1.0), (0.0, 2.0), beam_size=4, more_beam_sizes=(2, 4, 8))
 

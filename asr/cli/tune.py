@@ -66,9 +66,10 @@ def tune(
     from asr.decoder_noise import without_decoder_noise
     from asr.errors import UsageError
     from asr.transcribe import load_model
-    from asr.tune import Grid, write_tuning
     from asr.tune import tune as tune_weights
+    from asr.tune import write_tuning
     from asr.tune_report import draw_surface, tuning_table
+    from asr.tuning import Grid
 
     if write and model == DEFAULT_MODEL:
         raise UsageError(
