@@ -27,6 +27,7 @@ from asr.pronunciation import Phones, read_lexicon, write_lexicon
 from asr.quantize import STORED, pack_weights, unpack_weights
 from asr.text import DEFAULT_NORMALIZER, get_normalizer
 from asr.tokenizer import TOKENIZERS, CharTokenizer, Tokenizer
+from asr.warp import check_views
 
 FORMAT_VERSION = 1
 CONFIG_FILE, TOKENS_FILE, WEIGHTS_FILE, CARD_FILE, LM_FILE, RNNLM_FILE, LEXICON_FILE = (
@@ -87,6 +88,9 @@ class Decoding:
     acoustic_scale: float = 1.0
     rnnlm_share: float = DEFAULT_SHARE
     views: int = 1
+
+    def __post_init__(self) -> None:
+        check_views(self.views)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from asr.errors import AsrError, UsageError
 from asr.hotword_list import check_known, pronounced, read_hotwords
 from asr.pronunciation import Lexicon
 from asr.rescoring import NUM_HYPOTHESES, Rescoring, check_share
+from asr.warp import check_views
 
 DECODERS = ("greedy", "beam")
 
@@ -69,8 +70,8 @@ class DecoderOptions:
         given = [name for name in _BEAM_ONLY if getattr(self, name) is not None]
         if self.kind == "greedy" and given:
             raise UsageError(f"greedy decoding has no {_named(given)}: use --decoder beam")
-        if self.views is not None and self.views < 1:
-            raise UsageError(f"views must be at least 1, not {self.views}")
+        if self.views is not None:
+            check_views(self.views)
 
     def is_beam(self, bundle: Bundle) -> bool:
         """Whether these options mean a beam search with this bundle."""

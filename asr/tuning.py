@@ -8,6 +8,7 @@ from asr.confidence import Calibration, ConfidenceQuality
 from asr.decoding.beam import BeamOptions
 from asr.errors import UsageError
 from asr.rescoring import check_share
+from asr.warp import check_views
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Grid:
             BeamOptions(beam_size=beam_size)
         if self.acoustic_scale is not None:
             BeamOptions(acoustic_scale=self.acoustic_scale)
-        if self.views is not None and self.views < 1:
-            raise UsageError(f"views must be at least 1, not {self.views}")
+        if self.views is not None:
+            check_views(self.views)
         for share in self.rnnlm_shares:
             check_share(share)
 

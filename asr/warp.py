@@ -7,10 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from asr.errors import UsageError
 from asr.features import FeatureConfig
 
 _WARPED_SHARE = 0.6  # of max_hz that a warp scales evenly; Jaitly & Hinton: 4800 of 8000 Hz
 _WIDEST = 0.1  # of the views: what the recipes draw in training (augment.vtlp)
+
+
+def check_views(views: int) -> None:
+    """UsageError where so many views cannot be heard."""
+    if views < 1:
+        raise UsageError(f"views must be at least 1, not {views}")
 
 
 @dataclass(frozen=True)

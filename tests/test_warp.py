@@ -4,7 +4,7 @@ import pytest
 import torch
 from language_bundle import write_language_model
 
-from asr.bundle import Bundle, Decoding, load_bundle, save_bundle
+from asr.bundle import Bundle, BundleError, Decoding, load_bundle, save_bundle
 from asr.cli import main
 from asr.decoder import DecoderOptions, make_decoder
 from asr.errors import UsageError
@@ -125,6 +125,10 @@ def test_who_says_how_many_views(tiny_bundle: Bundle, tmp_path: Path) -> None:
     assert heard[None] == heard[1] != heard[3]
     with pytest.raises(UsageError, match="views must be at least 1, not 0"):
         load_model(path, device="cpu", views=0)
+    config = path / "config.json"
+    config.write_text(config.read_text().replace('"views": 2', '"views": 0'))
+    with pytest.raises(BundleError, match=r"config.json .* is damaged: views must be at least 1"):
+        load_bundle(path)
 
 
 def test_views_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
