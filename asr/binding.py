@@ -69,6 +69,11 @@ def search_options(decoding: Decoding | None, *, over_phones: bool) -> BeamOptio
     )
 
 
+def search_views(bundle: Bundle) -> int:
+    """How often the network is to hear what is searched, as the bundle has it tuned; by default once."""
+    return bundle.decoding.views if bundle.decoding else 1
+
+
 def bind_rescorer(bundle: Bundle, path: Path | str, language_model: LanguageModel) -> BoundRescorer:
     """The neural language model at `path`, for a second pass after a search with `language_model`.
 

@@ -16,6 +16,7 @@ from asr.binding import (
     bind_rescorer,
     lexicon_of,
     search_options,
+    search_views,
 )
 from asr.bundle import DEFAULT_SHARE, Bundle
 from asr.decoding.arpa import find_ngram
@@ -159,7 +160,7 @@ def make_decoder(bundle: Bundle, options: DecoderOptions | None = None) -> Decod
         if language_model and options.unknown_penalty is None:
             check_known(hot, language_model.ngram, lexicon, bundle, options.hotwords)
     rescoring = _rescoring(bundle, options, language_model, beam_options.lm_weight)
-    views = options.views or (bundle.decoding.views if bundle.decoding else 1)
+    views = options.views or search_views(bundle)
     name = _name(beam_options, language_model, rescoring, len(hot), over_phones=lexicon is not None)
     name += _views_text(views)
     if lexicon is not None and language_model is not None:

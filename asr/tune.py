@@ -20,6 +20,7 @@ from asr.binding import (
     bind_rescorer,
     lexicon_of,
     search_options,
+    search_views,
 )
 from asr.breakdown import judged_words
 from asr.bundle import DEFAULT_SHARE, Decoding, load_bundle
@@ -86,30 +87,16 @@ def tune(
         raise UsageError("the model has no language model of its own: name one with --lm")
     search = _Search(recognizer, path, rnnlm or bundle.rnnlm)
     utterances = read_manifest(manifest)
-    scale, views = grid.acoustic_scale, grid.views
+    scale, views = grid.acoustic_scale, grid.views or search_views(bundle)
     if scale is None:
         scale = search_options(bundle.decoding, over_phones=False).acoustic_scale
-    if views is None:
-        views = bundle.decoding.views if bundle.decoding else 1
     prepared = heard_once = _run_network(utterances, recognizer)
     if views > 1:
         prepared = _run_network(utterances, recognizer, views, spell=not search.over_phones)
-    done = 0
-    written: _Decoded | None = None  # by the best trial so far
-    best: Trial | None = None
-
-    def trial(decoding: Decoding, decoded: _Decoded) -> Trial:
-        nonlocal done, best, written
-        done += 1
-        if progress:
-            progress(done, grid.num_trials(rescored=search.rescorer is not None))
-        found = Trial(decoding, decoded.score.wer)
-        if best is None or found.rank < best.rank:
-            best, written = found, decoded
-        return found
+    trials = _Trials(progress, grid.num_trials(rescored=search.rescorer is not None))
 
     def run(decoding: Decoding) -> Trial:
-        return trial(decoding, _decode(prepared, recognizer, search.decoder(decoding)))
+        return trials.add(decoding, _decode(prepared, recognizer, search.decoder(decoding)))
 
     first_pass = 0.0 if search.rescorer else DEFAULT_SHARE
     surface = tuple(
@@ -117,9 +104,7 @@ def tune(
         for word_bonus in sorted(set(grid.word_bonuses))
         for lm_weight in sorted(set(grid.lm_weights))
     )
-    assert best is not None
-    assert written is not None
-    of_surface = best
+    of_surface = trials.best
     beams = [
         run(replace(of_surface.decoding, beam_size=beam_size))
         for beam_size in sorted(set(grid.more_beam_sizes) - {grid.beam_size})
@@ -127,15 +112,38 @@ def tune(
     beams = sorted([of_surface, *beams], key=lambda trial: trial.decoding.beam_size)
     rescored = []
     if search.rescorer:
-        shares = [
-            replace(best.decoding, rnnlm_share=share) for share in sorted(set(grid.rnnlm_shares))
-        ]
-        rescored = list(map(trial, shares, _rescore(prepared, recognizer, search, shares)))
+        first = trials.best.decoding
+        shares = [replace(first, rnnlm_share=share) for share in sorted(set(grid.rnnlm_shares))]
+        rescored = list(map(trials.add, shares, _rescore(prepared, recognizer, search, shares)))
     greedy = _decode(heard_once, recognizer, GREEDY)
     return Tuning(
         Path(manifest), len(prepared.references), greedy.score.wer, grid, surface, tuple(beams),
-        tuple(rescored), _calibrate(greedy), _calibrate(written), prepared.failures,
+        tuple(rescored), _calibrate(greedy), _calibrate(trials.written), prepared.failures,
     )  # fmt: skip
+
+
+class _Trials:
+    """Counts trials, and keeps the best so far with what it wrote.
+
+    Attributes:
+        best, written: there from the first trial on.
+    """
+
+    best: Trial
+    written: _Decoded
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress, self._total = progress, total
+        self._done = 0
+
+    def add(self, decoding: Decoding, decoded: _Decoded) -> Trial:
+        found = Trial(decoding, decoded.score.wer)
+        if not self._done or found.rank < self.best.rank:
+            self.best, self.written = found, decoded
+        self._done += 1
+        if self._progress:
+            self._progress(self._done, self._total)
+        return found
 
 
 class _Search:

@@ -112,8 +112,9 @@ def decode(
         return dict.fromkeys(map(text, found))
 
     greedy = Recognizer(recognizer.bundle)
-    once = heard()
-    searched = heard(views=recognizer.decoder.views, spell=False) if n_best else once
+    once = searched = heard()
+    if n_best and recognizer.decoder.views > 1:
+        searched = heard(views=recognizer.decoder.views, spell=False)
     found = []
     for one in utterances:
         own = searched[one.utterance_id]
