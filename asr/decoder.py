@@ -1,9 +1,7 @@
 """Which decoder a recognizer uses: greedy, or a beam search with a language model and hot words."""
 
-import gc
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from asr.binding import (
     search_views,
 )
 from asr.bundle import DEFAULT_SHARE, Bundle
+from asr.collector import collection_paused
 from asr.decoding.arpa import find_ngram
 from asr.decoding.beam import BeamDecoder, BeamOptions
 from asr.decoding.greedy import greedy_decode
@@ -150,7 +149,7 @@ def make_decoder(bundle: Bundle, options: DecoderOptions | None = None) -> Decod
         return Decoder(name, name, views=views)
     path = options.lm or bundle.language_model
     closed = path is not None and options.unknown_penalty is None
-    with _collection_paused():
+    with collection_paused():
         lexicon = lexicon_of(bundle) if closed else None
         language_model = None if path is None else bind_language_model(bundle, path, lexicon)
     beam_options = _beam_options(bundle, options, lexicon, has_lm=path is not None)
@@ -173,19 +172,6 @@ def make_decoder(bundle: Bundle, options: DecoderOptions | None = None) -> Decod
     settings = " ".join([name, repr(beam_options), *map(_fingerprint, files)])
     beam = BeamDecoder(alphabet, beam_options, language_model, hotwords)
     return Decoder(name, settings, beam, lexicon is not None, rescoring, views)
-
-
-@contextmanager
-def _collection_paused() -> Iterator[None]:
-    """No cyclic garbage is made meanwhile: looking for some among 80,000 new words takes a quarter of a
-    second."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _rescoring(

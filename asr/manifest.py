@@ -5,17 +5,16 @@ optionally ``offset`` (seconds), ``speaker``, ``utterance_id``. Relative paths a
 manifest. Unknown keys are kept, in `Utterance.extra`.
 """
 
-import contextlib
-import gc
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from asr.collector import collection_paused
 from asr.errors import AsrError
 
 _KNOWN_KEYS = frozenset(("utterance_id", "audio_filepath", "offset", "duration", "text", "speaker"))
@@ -58,7 +57,7 @@ def read_manifest(path: Path | str) -> list[Utterance]:
     if not path.is_file():
         raise ManifestError(f"no manifest at {path}; `asr prepare` writes manifests")
     try:
-        with _without_collector():
+        with collection_paused():
             utterances = _read_lines(path)
     except UnicodeDecodeError as error:
         raise ManifestError(
@@ -89,18 +88,6 @@ def _read_lines(path: Path) -> list[Utterance]:
                 )
             utterances.append(utterance)
     return utterances
-
-
-@contextlib.contextmanager
-def _without_collector() -> Iterator[None]:
-    """No search for cycles meanwhile: among a million new objects without any, it takes seconds."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 class _Folders(dict[str, Path]):

@@ -4,6 +4,8 @@
 Exit status: 0 all good, 1 some inputs failed, 2 wrong usage, 3 nothing could be done.
 """
 
+import atexit
+import gc
 import sys
 from typing import Annotated
 
@@ -57,6 +59,9 @@ for group in (prepare, train, transcribe, evaluate, score, align, tune, lm, lexi
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; errors become one message and an exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    atexit.register(
+        gc.freeze
+    )  # else Python ends by looking through all of torch: a quarter of a second
     sys.exit(_run(arguments))
 
 

@@ -130,6 +130,7 @@ def transcribe(
     Example: asr transcribe interviews/ talk.mp3 --model runs/mini/bundle -f srt -f json -o out
     """
     from asr.batch import BatchOptions
+    from asr.collector import collection_paused
     from asr.decoder_noise import without_decoder_noise
     from asr.errors import UsageError
     from asr.formats import parse_formats
@@ -153,7 +154,8 @@ def transcribe(
         items = items if shard is None else take_shard(items, shard)
         if out is None:
             _check_stdout_formats(names, alone := _is_alone(items, inputs or []))
-        from asr.transcribe import load_model
+        with collection_paused():  # torch makes very many objects
+            from asr.transcribe import load_model
 
         recognizer = load_model(
             model,
