@@ -7,7 +7,6 @@ from pathlib import Path
 from asr.bundle import Bundle, Decoding
 from asr.decoding.arpa import load_ngram
 from asr.decoding.beam import OVER_PHONES, BeamOptions
-from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.language import LanguageModel, phone_language_model, word_language_model
 from asr.decoding.lexicon import Alphabet
 from asr.decoding.ngram import SPECIAL_WORDS, LanguageModelError
@@ -89,9 +88,4 @@ def bind_rescorer(bundle: Bundle, path: Path | str, language_model: LanguageMode
             "another case or language?"
         )
 
-    def words_of(hypothesis: Hypothesis) -> list[str]:
-        if hypothesis.words is not None:
-            return [word.text for word in hypothesis.words]
-        return bundle.tokenizer.decode(hypothesis.token_ids).split()
-
-    return BoundRescorer(rescorer, language_model.ngram, words_of)
+    return BoundRescorer(rescorer, language_model.ngram, bundle.tokenizer.decode)

@@ -27,7 +27,7 @@ from asr.decoding.language import LanguageModel
 from asr.errors import AsrError, UsageError
 from asr.hotword_list import check_known, pronounced, read_hotwords
 from asr.pronunciation import Lexicon
-from asr.rescoring import NUM_HYPOTHESES, Rescoring, check_share
+from asr.rescoring import Rescoring, check_share
 from asr.warp import check_views
 
 DECODERS = ("greedy", "beam")
@@ -119,8 +119,8 @@ class Decoder:
         searched = [self.searched(one) for one in utterances]
         if self.rescoring is None:
             return self.beam.decode_batch(searched, threads)
-        n_best = self.beam.n_best_batch(searched, NUM_HYPOTHESES, threads)
-        return [found[0] for found in self.rescoring.rank(n_best)]
+        lattices = self.beam.lattices(searched, threads)
+        return list(map(self.beam.follow, lattices, self.rescoring.choose(lattices)))
 
     def searched(self, log_probs: LogProbs) -> NDArray[np.float32]:
         """What the search reads: tokens or phones."""

@@ -24,7 +24,7 @@ from asr.tokenizer import BLANK, BpeTokenizer
 FORMAT = "asr-rnnlm-1"
 BOUNDARY_ID = 0  # begins and ends a sentence; what a recognizer's vocabulary has as its blank
 _HEADER = "asr"
-_MOST_LOGITS = 1 << 24  # computed at a time while scoring: 64 MiB
+_SENTENCES_TOGETHER = 64
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Rescorer:
 
         Sentences that begin alike share their beginnings: each is computed once.
         """
-        return score_encoded(self.network, [self._encode(words) for words in sentences])
+        return score_encoded(self.network, [self.encode(words) for words in sentences])
 
     def perplexity(self, sentences: Sequence[Sequence[str]]) -> float:
         """Per word and end of sentence, as `asr lm info` gives it of an n-gram model."""
@@ -103,7 +103,8 @@ class Rescorer:
         """Characters that the model cannot write, with how often they occur; scores leave them out."""
         return self.tokenizer.unknown_characters([text])
 
-    def _encode(self, words: Sequence[str]) -> list[int]:
+    def encode(self, words: Sequence[str]) -> list[int]:
+        """Pieces of words; characters that the model cannot write are left out."""
         text = " ".join(words)
         for char in self.unknown_characters(text):
             text = text.replace(char, "")
@@ -113,36 +114,94 @@ class Rescorer:
 @torch.inference_mode()
 def score_encoded(network: RnnLm, sentences: Sequence[Sequence[int]]) -> list[float]:
     """ln P of each sentence of pieces, its end included."""
-    totals = [0.0] * len(sentences)
-    places = [0] * len(sentences)  # of each sentence's beginning among those of its length
-    pieces, state = [BOUNDARY_ID], None  # the last piece of each beginning, and what it left
-    for length in range(1 + max(map(len, sentences), default=-1)):
-        outputs, state = network(torch.tensor([pieces]), state)
-        alive = [number for number, own in enumerate(sentences) if len(own) >= length]
-        targets = [(*sentences[number], BOUNDARY_ID)[length] for number in alive]
-        found = _log_probs(network, outputs[0], [places[number] for number in alive], targets)
-        longer: dict[tuple[int, int], int] = {}  # beginnings: where they were, and one piece more
-        for number, target, log_prob in zip(alive, targets, found, strict=True):
-            totals[number] += log_prob
-            if length < len(sentences[number]):
-                places[number] = longer.setdefault((places[number], target), len(longer))
-        parents = torch.tensor([parent for parent, _ in longer], dtype=torch.int64)
-        pieces = [piece for _, piece in longer]
-        state = (state[0][:, parents], state[1][:, parents])
-    return totals
-
-
-def _log_probs(
-    network: RnnLm, outputs: Tensor, places: Sequence[int], targets: Sequence[int]
-) -> list[float]:
-    """ln P of `targets[i]` after the beginning whose output is `outputs[places[i]]`."""
-    rows, columns = torch.tensor(places), torch.tensor(targets)
-    step = max(1, _MOST_LOGITS // network.config.vocab_size)
-    parts = [outputs[first : first + step] for first in range(0, len(outputs), step)]
-    norms = torch.cat([network.logits(part).logsumexp(1) for part in parts])
-    weights, bias = network.embedding.weight[columns], network.bias[columns]
-    found: list[float] = ((outputs[rows] * weights).sum(1) + bias - norms[rows]).tolist()
+    found: list[float] = []
+    for first in range(0, len(sentences), _SENTENCES_TOGETHER):
+        part = sentences[first : first + _SENTENCES_TOGETHER]
+        beginnings = Beginnings(network)
+        ends = beginnings.extended([0] * len(part), [(*pieces, BOUNDARY_ID) for pieces in part])
+        found += [beginnings.log_probs[end] for end in ends]
     return found
+
+
+class Beginnings:
+    """Beginnings of sentences, each computed once however many sentences begin so; 0 is the empty one.
+
+    Attributes:
+        log_probs: ln P of each.
+    """
+
+    def __init__(self, network: RnnLm) -> None:
+        config = network.config
+        self.log_probs = [0.0]
+        self._network = network
+        self._parents, self._pieces, self._rows = [-1], [BOUNDARY_ID], [-1]
+        self._longer: dict[tuple[int, int], int] = {}
+        # of the beginnings that were gone on from: what the network has after them
+        self._states = torch.empty(2, config.num_layers, 0, config.hidden_size)
+        self._outputs = torch.empty(0, config.embedding_size)
+        self._norms = torch.empty(0)
+        self._num_rows = 0
+
+    @torch.inference_mode()
+    def extended(self, beginnings: Sequence[int], pieces: Sequence[Sequence[int]]) -> list[int]:
+        """What each beginning becomes with the pieces that are put after it."""
+        ends = list(beginnings)
+        for place in range(max(map(len, pieces), default=0)):
+            growing = [number for number, own in enumerate(pieces) if len(own) > place]
+            steps = [(ends[number], pieces[number][place]) for number in growing]
+            self._add([step for step in dict.fromkeys(steps) if step not in self._longer])
+            for number, step in zip(growing, steps, strict=True):
+                ends[number] = self._longer[step]
+        return ends
+
+    def _add(self, steps: Sequence[tuple[int, int]]) -> None:
+        """New beginnings: old ones, and a piece more."""
+        if not steps:
+            return
+        parents, pieces = zip(*steps, strict=True)
+        self._run([one for one in dict.fromkeys(parents) if self._rows[one] < 0])
+        rows = torch.tensor([self._rows[parent] for parent in parents])
+        columns = torch.tensor(pieces)
+        weights, bias = self._network.embedding.weight[columns], self._network.bias[columns]
+        scores = (self._outputs[rows] * weights).sum(1) + bias - self._norms[rows]
+        for step, score in zip(steps, scores.tolist(), strict=True):
+            self._longer[step] = len(self.log_probs)
+            self.log_probs.append(self.log_probs[step[0]] + score)
+            self._parents.append(step[0])
+            self._pieces.append(step[1])
+            self._rows.append(-1)
+
+    def _run(self, beginnings: Sequence[int]) -> None:
+        """The network after the last piece of each; it has been run after all but that."""
+        if not beginnings:
+            return
+        state = None
+        if beginnings != [0]:
+            rows = torch.tensor([self._rows[self._parents[one]] for one in beginnings])
+            state = tuple(self._states[:, :, rows])
+        pieces = torch.tensor([[self._pieces[one] for one in beginnings]])
+        outputs, state = self._network(pieces, state)
+        self._make_room(self._num_rows + len(beginnings))
+        added = slice(self._num_rows, self._num_rows + len(beginnings))
+        self._states[:, :, added] = torch.stack(state)
+        self._outputs[added] = outputs[0]
+        self._norms[added] = self._network.logits(outputs[0]).logsumexp(1)
+        for row, one in enumerate(beginnings, start=self._num_rows):
+            self._rows[one] = row
+        self._num_rows += len(beginnings)
+
+    def _make_room(self, num_rows: int) -> None:
+        """Room for so many rows, and for as many again: they come little by little."""
+        there = len(self._norms)
+        if num_rows <= there:
+            return
+        more = 2 * num_rows - there
+        states, outputs, norms = self._states, self._outputs, self._norms
+        self._states = torch.cat(
+            [states, states.new_empty(*states.shape[:2], more, states.shape[3])], 2
+        )
+        self._outputs = torch.cat([outputs, outputs.new_empty(more, outputs.shape[1])])
+        self._norms = torch.cat([norms, norms.new_empty(more)])
 
 
 def save_rescorer(rescorer: Rescorer, path: Path, weights: str = "int8") -> None:

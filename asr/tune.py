@@ -2,8 +2,8 @@
 
 The network runs once, and once more for greedy decoding where a search is to hear several views; every
 trial decodes the same log-probabilities, over phones where the network writes them. First a grid of
-language-model weights and word bonuses at one beam size, then other beam sizes at the best of them, then
-a second pass over what the best of these finds, if there is a neural language model.
+language-model weights and word bonuses at one beam size, then other beam sizes at the best of them; all
+with a second pass, if there is a neural language model, whose other shares come last.
 """
 
 import math
@@ -33,7 +33,7 @@ from asr.evaluate import for_each_waveform
 from asr.export import save_with_language_model
 from asr.facts import UtteranceFacts
 from asr.manifest import Utterance, read_manifest
-from asr.rescoring import NUM_HYPOTHESES, BoundRescorer, Rescoring
+from asr.rescoring import BoundRescorer, Rescoring
 from asr.scoring import CorpusScore, score
 from asr.text import get_normalizer
 from asr.transcribe import Recognizer
@@ -98,9 +98,9 @@ def tune(
     def run(decoding: Decoding) -> Trial:
         return trials.add(decoding, _decode(prepared, recognizer, search.decoder(decoding)))
 
-    first_pass = 0.0 if search.rescorer else DEFAULT_SHARE
+    share = grid.middle_share if search.rescorer else DEFAULT_SHARE
     surface = tuple(
-        run(Decoding(lm_weight, word_bonus, grid.beam_size, scale, first_pass, views))
+        run(Decoding(lm_weight, word_bonus, grid.beam_size, scale, share, views))
         for word_bonus in sorted(set(grid.word_bonuses))
         for lm_weight in sorted(set(grid.lm_weights))
     )
@@ -110,11 +110,15 @@ def tune(
         for beam_size in sorted(set(grid.more_beam_sizes) - {grid.beam_size})
     ]
     beams = sorted([of_surface, *beams], key=lambda trial: trial.decoding.beam_size)
-    rescored = []
+    rescored: list[Trial] = []
     if search.rescorer:
-        first = trials.best.decoding
-        shares = [replace(first, rnnlm_share=share) for share in sorted(set(grid.rnnlm_shares))]
-        rescored = list(map(trials.add, shares, _rescore(prepared, recognizer, search, shares)))
+        first = trials.best
+        others = [
+            replace(first.decoding, rnnlm_share=other)
+            for other in sorted(set(grid.rnnlm_shares) - {share})
+        ]
+        rescored = list(map(trials.add, others, _rescore(prepared, recognizer, search, others)))
+        rescored = sorted([first, *rescored], key=lambda trial: trial.decoding.rnnlm_share)
     greedy = _decode(heard_once, recognizer, GREEDY)
     return Tuning(
         Path(manifest), len(prepared.references), greedy.score.wer, grid, surface, tuple(beams),
@@ -147,7 +151,7 @@ class _Trials:
 
 
 class _Search:
-    """First passes that differ in their options alone.
+    """Searches that differ in their options alone.
 
     Attributes:
         over_phones: they read the network's phones.
@@ -166,7 +170,12 @@ class _Search:
     def decoder(self, decoding: Decoding) -> Decoder:
         options = search_options(decoding, over_phones=self.over_phones)
         beam = BeamDecoder(alphabet_of(self._bundle, self._lexicon), options, self._language_model)
-        return Decoder(beam=beam, over_phones=self.over_phones)
+        return Decoder(beam=beam, over_phones=self.over_phones, rescoring=self.rescoring(decoding))
+
+    def rescoring(self, decoding: Decoding) -> Rescoring | None:
+        if self.rescorer is None or decoding.rnnlm_share == 0:
+            return None
+        return Rescoring(self.rescorer, decoding.lm_weight, decoding.rnnlm_share)
 
 
 def write_tuning(
@@ -231,16 +240,19 @@ def _rescore(
     prepared: _Set, recognizer: Recognizer, search: _Search, decodings: Sequence[Decoding]
 ) -> Iterator[_Decoded]:
     """The same of decodings that differ in their second pass: one search serves them all."""
+    if not decodings:
+        return
     decoder = search.decoder(decodings[0])
     assert decoder.beam is not None
-    assert search.rescorer is not None
     searched = [decoder.searched(one) for one in prepared.log_probs.values()]
-    n_best = decoder.beam.n_best_batch(searched, NUM_HYPOTHESES, torch.get_num_threads())
-    differences = search.rescorer.differences(n_best)
+    lattices = decoder.beam.lattices(searched, torch.get_num_threads())
     for decoding in decodings:
-        rescoring = Rescoring(search.rescorer, decoding.lm_weight, decoding.rnnlm_share)
-        hypotheses = [found[0] for found in map(rescoring.ranked, n_best, differences)]
-        yield _judge(prepared, recognizer, decoder, hypotheses)
+        rescoring = search.rescoring(decoding)
+        if rescoring is None:
+            yield _decode(prepared, recognizer, search.decoder(decoding))
+        else:
+            hypotheses = list(map(decoder.beam.follow, lattices, rescoring.choose(lattices)))
+            yield _judge(prepared, recognizer, decoder, hypotheses)
 
 
 def _judge(

@@ -15,7 +15,7 @@ def tuning_table(tuning: Tuning) -> str:
     best = tuning.best
     lines = [
         f"WER in % on {tuning.num_utterances} utterances of {tuning.manifest.name}; "
-        f"greedy {100 * tuning.greedy_wer:.2f}",
+        f"greedy {100 * tuning.greedy_wer:.2f}{_second_pass(tuning)}",
         "bonus \\ weight " + "".join(f"{weight:>8g}" for weight in weights),
     ]
     for bonus, row in zip(bonuses, wers, strict=True):
@@ -38,6 +38,12 @@ def tuning_table(tuning: Tuning) -> str:
     for name in tuning.edges:
         lines.append(f"the best is at the edge of what was tried: widen --{name}")
     return "\n".join(lines)
+
+
+def _second_pass(tuning: Tuning) -> str:
+    if not tuning.rescored:
+        return ""
+    return f"; with a second pass, share {tuning.surface[0].decoding.rnnlm_share:g}"
 
 
 def _more_options(tuning: Tuning) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from asr.bundle import Decoding
+from asr.bundle import DEFAULT_SHARE, Decoding
 from asr.confidence import Calibration, ConfidenceQuality
 from asr.decoding.beam import BeamOptions
 from asr.errors import UsageError
@@ -22,7 +22,8 @@ class Grid:
         more_beam_sizes: tried afterwards with the best weight and bonus.
         acoustic_scale: what the network's log-probabilities are multiplied by, in every trial; None: as
             the bundle's are, and 1 where it says nothing.
-        rnnlm_shares: of a neural language model in the language model's score, tried at last.
+        rnnlm_shares: of a neural language model in the language model's score, the middle one in all
+            trials and the others at last.
         views: how often the network hears the speech, for every trial; None: as the bundle has it.
     """
 
@@ -49,11 +50,19 @@ class Grid:
         for share in self.rnnlm_shares:
             check_share(share)
 
+    @property
+    def middle_share(self) -> float:
+        """The neural language model's share while all else is searched."""
+        shares = sorted(set(self.rnnlm_shares))
+        return shares[len(shares) // 2] if shares else DEFAULT_SHARE
+
     def num_trials(self, *, rescored: bool) -> int:
-        """Number of trials with the language model; `rescored`: with a second pass among them."""
+        """Number of trials with the language model; `rescored`: with a second pass."""
         beams = set(self.more_beam_sizes) - {self.beam_size}
-        shares = set(self.rnnlm_shares) if rescored else ()
-        return len(set(self.lm_weights)) * len(set(self.word_bonuses)) + len(beams) + len(shares)
+        more_shares = set(self.rnnlm_shares) - {self.middle_share} if rescored else ()
+        return (
+            len(set(self.lm_weights)) * len(set(self.word_bonuses)) + len(beams) + len(more_shares)
+        )
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,8 @@ class Tuning:
 
     Attributes:
         greedy_wer: word error rate without a language model, a fraction.
-        surface: trials of weight and bonus, in the order of the grid.
+        surface: trials of weight and bonus, in the order of the grid; with a neural language model a
+            second pass belongs to each.
         beams: trials of beam sizes at the best of them, smallest first.
         rescored: trials of the neural language model's share at the best of those, smallest first; none
             where there is no such model.

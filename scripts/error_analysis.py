@@ -27,7 +27,6 @@ from asr.decoding.hypothesis import Hypothesis, LogProbs
 from asr.decoding.ngram import NgramModel
 from asr.evaluate import for_each_waveform
 from asr.manifest import Utterance, read_manifest
-from asr.rescoring import NUM_HYPOTHESES
 from asr.scoring import CorpusScore, score
 from asr.text import get_normalizer
 from asr.transcribe import Recognizer, load_model
@@ -107,9 +106,7 @@ def decode(
         decoder, beam = recognizer.decoder, recognizer.decoder.beam
         assert beam is not None
         found = beam.decode_n_best(decoder.searched(own), beam.options.beam_size)
-        if decoder.rescoring is not None:
-            found = [*decoder.rescoring.rank([found[:NUM_HYPOTHESES]])[0], *found[NUM_HYPOTHESES:]]
-        return dict.fromkeys(map(text, found))
+        return dict.fromkeys(map(text, [*decoder.decode_batch([own]), *found]))
 
     greedy = Recognizer(recognizer.bundle)
     once = searched = heard()

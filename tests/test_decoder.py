@@ -25,7 +25,6 @@ from asr.encoder import EncoderConfig
 from asr.errors import AsrError, UsageError
 from asr.hotword_list import read_hotwords
 from asr.model import AcousticModel, ModelConfig
-from asr.rescoring import NUM_HYPOTHESES
 from asr.rnnlm import RnnLm, RnnLmConfig, load_rescorer, save_rescorer
 from asr.tokenizer import BLANK, BpeTokenizer
 from asr.transcribe import Recognizer, load_model, to_transcript
@@ -164,7 +163,7 @@ def test_a_second_pass_ranks_anew(phone_bundle: Bundle, lm: Path, rnnlm: Path) -
     assert first.beam is not None
     assert first.rescoring is None
     ngram, neural = load_ngram(lm), load_rescorer(rnnlm)
-    hypotheses = first.beam.decode_n_best(first.searched(log_probs), NUM_HYPOTHESES)
+    hypotheses = first.beam.decode_n_best(first.searched(log_probs), 32)
     words = [[word.text for word in one.words or ()] for one in hypotheses]
     assert ["a", "fox"] in words
     assert ["o", "fox"] in words

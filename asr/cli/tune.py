@@ -54,8 +54,8 @@ def tune(
 ) -> int:
     """Find the weights of a language model on a development set.
 
-    The network hears everything once, or --views times; then every combination is decoded, and what
-    the best one finds once more with each share of a neural language model, if there is one. Prints a
+    The network hears everything once, or --views times; then every combination is decoded, with the
+    middle share of a neural language model, if there is one, and the best one with the others. Prints a
     table and draws OUT/surface.png, and calibrates word confidences. With --write, `asr transcribe` and
     `asr evaluate` use all of it from then on. A network that doubts much (CTC-CRF, CR-CTC) is searched
     faster, and as well, with an --acoustic-scale above 1 and weights as much larger.

@@ -9,11 +9,12 @@ tried, prefixes too far behind the best are dropped, and so are all beyond the b
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import repeat
+from functools import partial
 from math import inf, isnan
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,11 @@ from numpy.typing import NDArray
 from asr.decoding.hotwords import NO_HOTWORDS, HotwordArrays
 from asr.decoding.hypothesis import Hypothesis, WordRange
 from asr.decoding.language import LanguageModel
+from asr.decoding.lattice import LatticePath, WordLattice
 from asr.decoding.lexicon import EMPTY_LEXICON, Alphabet
 from asr.decoding.ngram import CONTEXT, NODE, NgramArrays, frozen_arrays
 from asr.decoding.search_setup import (
+    MERGE,
     NO_LM,
     PARAMETERS,
     PLAIN,
@@ -35,8 +38,10 @@ from asr.decoding.search_setup import (
 )
 from asr.errors import AsrError, UsageError
 
+LATTICE_MARGIN = 10.0  # ln, behind the best: a second pass looks no further (RESULTS.md)
 LOG = logging.getLogger(__name__)
 _LOWEST_LOG_PROB = -100.0  # of a token in a frame; what is less likely counts as this
+_Found = TypeVar("_Found")
 _NO_NGRAMS = frozen_arrays(NgramArrays(np.zeros(2, NODE), np.zeros(2, CONTEXT)))
 
 
@@ -118,8 +123,9 @@ class BeamDecoder:
     def decode_n_best(self, log_probs: NDArray[np.float32], count: int) -> list[Hypothesis]:
         """Up to `count` hypotheses that differ in their words, the best first.
 
-        Where the vocabulary is closed, hypotheses whose last word is cut off are left out, unless
-        there are no others.
+        Where only one is wanted, prefixes whose future is the same under the language model become one
+        (asr.decoding.recombination), so that the beam holds more that differ. Where the vocabulary is
+        closed, hypotheses whose last word is cut off are left out, unless there are no others.
         """
         if count < 1:
             raise UsageError(f"the number of hypotheses must be at least 1, not {count}")
@@ -128,15 +134,13 @@ class BeamDecoder:
         log_probs = self._checked(log_probs)
         if not len(log_probs):
             return [Hypothesis((), (), (), 0.0, () if self._said else None)]
-        tree = np.empty(1 + len(log_probs) * self.options.beam_size, PREFIX)
-        beam, endings = _announced_search(self._setup, self._with_ranks(log_probs), tree)
+        tree, beam, endings, _, _ = self._search(log_probs, recombine=count == 1)
         finalists = np.flatnonzero(endings[:, 1]) if endings[:, 1].any() else np.arange(len(beam))
         merit = finalists[np.argsort(-endings[finalists, 0], kind="stable")]
         found: dict[tuple[int | str, ...], Hypothesis] = {}
         for position in merit:
             token_ids = spell(tree, beam[position])
-            words = self._words(token_ids, int(endings[position, 2])) if self._said else None
-            token_ids[token_ids >= self.alphabet.vocab_size] = self.alphabet.separator_id or 0
+            token_ids, words = self._read(token_ids, int(endings[position, 2]))
             if words is None:
                 key: tuple[int | str, ...] = self._without_idle_separators(token_ids)
             else:
@@ -158,12 +162,41 @@ class BeamDecoder:
         self, utterances: Sequence[NDArray[np.float32]], count: int, threads: int = 1
     ) -> list[list[Hypothesis]]:
         """`decode_n_best` of each utterance; `threads` changes the speed and nothing else."""
-        if threads < 1:
-            raise UsageError(f"the number of threads must be at least 1, not {threads}")
-        if threads == 1 or len(utterances) < 2:
-            return [self.decode_n_best(log_probs, count) for log_probs in utterances]
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(self.decode_n_best, utterances, repeat(count)))
+        return self._each(partial(self.decode_n_best, count=count), utterances, threads)
+
+    def lattices(
+        self, utterances: Sequence[NDArray[np.float32]], threads: int = 1
+    ) -> list[WordLattice]:
+        """What the search weighs in each utterance, for a second pass; for language models of words.
+
+        Raises: as `decode`.
+        """
+        return self._each(self._lattice, utterances, threads)
+
+    def follow(self, lattice: WordLattice, path: LatticePath) -> Hypothesis:
+        """The hypothesis that a path through a lattice stands for."""
+        token_ids, words = self._read(lattice.tokens_of(path), int(lattice.ends["rank"][path.end]))
+        return self._hypothesis(lattice.log_probs, token_ids, path.score, words)
+
+    def _lattice(self, log_probs: NDArray[np.float32]) -> WordLattice:
+        from asr.decoding.recombination import word_lattice
+
+        log_probs = self._checked(log_probs)
+        tree, beam, endings, num_nodes, merges = self._search(log_probs, recombine=True)
+        found = word_lattice(self._setup, tree, num_nodes, merges, beam, endings, LATTICE_MARGIN)
+        return WordLattice(log_probs, *found)
+
+    def _search(
+        self, log_probs: NDArray[np.float32], *, recombine: bool
+    ) -> tuple[NDArray[np.void], NDArray[np.int32], NDArray[np.float64], int, NDArray[np.void]]:
+        """Prefixes; those that survive, and how they may end; the number of prefixes, and merges."""
+        size = len(log_probs) * self.options.beam_size
+        has_lm = self._setup.parameters[0]["mode"] != NO_LM
+        tree, merges = np.empty(1 + size, PREFIX), np.empty(size * (recombine and has_lm), MERGE)
+        beam, endings, num_nodes, num_merges = _announced_search(
+            self._setup, self._with_ranks(log_probs), tree, merges
+        )
+        return tree, beam, endings, num_nodes, merges[:num_merges]
 
     def scaled(self, log_probs: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the search reads (T, V): `log_probs` times the acoustic scale, normalised again."""
@@ -193,6 +226,27 @@ class BeamDecoder:
             return log_probs
         separator = log_probs[:, [self.alphabet.separator_id or 0]]
         return np.hstack([log_probs, np.repeat(separator, more, axis=1)])
+
+    def _each(
+        self,
+        decode: Callable[[NDArray[np.float32]], _Found],
+        utterances: Sequence[NDArray[np.float32]],
+        threads: int,
+    ) -> list[_Found]:
+        if threads < 1:
+            raise UsageError(f"the number of threads must be at least 1, not {threads}")
+        if threads == 1 or len(utterances) < 2:
+            return [decode(log_probs) for log_probs in utterances]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(decode, utterances))
+
+    def _read(
+        self, token_ids: NDArray[np.int32], last_rank: int
+    ) -> tuple[NDArray[np.int32], tuple[WordRange, ...] | None]:
+        """Tokens as the alphabet has them, and the words that they say, where they say some."""
+        words = self._words(token_ids, last_rank) if self._said else None
+        is_rank = token_ids >= self.alphabet.vocab_size
+        return np.where(is_rank, self.alphabet.separator_id or 0, token_ids), words
 
     def _words(self, token_ids: NDArray[np.int32], last_rank: int) -> tuple[WordRange, ...]:
         """The words that are said; what is cut off at the end is none."""
@@ -269,20 +323,23 @@ def _setup(
 
 
 def _announced_search(
-    setup: Setup, log_probs: NDArray[np.float32], tree: NDArray[np.void]
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    setup: Setup,
+    log_probs: NDArray[np.float32],
+    tree: NDArray[np.void],
+    merges: NDArray[np.void],
+) -> tuple[NDArray[np.int32], NDArray[np.float64], int, int]:
     """Search; if compiling takes more than a second, say so."""
     from asr.decoding.prefix_search import search
 
     probs = np.exp(log_probs, dtype=np.float64)
     if search.signatures:
-        return search(setup, log_probs, probs, tree)  # type: ignore[no-any-return]
+        return search(setup, log_probs, probs, tree, merges)  # type: ignore[no-any-return]
     notice = threading.Timer(
         1.0, LOG.warning, ["preparing the beam search; it is compiled once after installation"]
     )
     notice.daemon = True
     notice.start()
     try:
-        return search(setup, log_probs, probs, tree)  # type: ignore[no-any-return]
+        return search(setup, log_probs, probs, tree, merges)  # type: ignore[no-any-return]
     finally:
         notice.cancel()

@@ -10,6 +10,7 @@ import numba
 import numpy as np
 
 from asr.decoding.lookup import advance, find_token, word_at
+from asr.decoding.recombination import recombine
 from asr.decoding.search_setup import NO_LM, PLAIN, SEPARATOR, TOKEN_LM, WORD_LM, WORD_START
 
 _OFF_LEXICON = -1
@@ -352,7 +353,7 @@ def _finish(setup, tree, beam, masses, offset):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def search(setup, log_probs, probs, tree):  # type: ignore[no-untyped-def]
+def search(setup, log_probs, probs, tree, merges):  # type: ignore[no-untyped-def]
     """Prefix beam search over one utterance.
 
     Args:
@@ -360,9 +361,10 @@ def search(setup, log_probs, probs, tree):  # type: ignore[no-untyped-def]
         log_probs: (T, V) float32, finite.
         probs: (T, V) float64, their exponentials.
         tree: (1 + T * beam_size,) PREFIX, filled.
+        merges: (T * beam_size,) MERGE, filled; empty: prefixes with the same future stay apart.
 
     Returns:
-        How the surviving prefixes may end: see _finish.
+        nodes, endings: how the surviving prefixes may end, see _finish; numbers of prefixes and merges.
     """
     num_frames, vocab_size = log_probs.shape
     beam_size = setup.parameters[0].beam_size
@@ -373,6 +375,7 @@ def search(setup, log_probs, probs, tree):  # type: ignore[no-untyped-def]
     masses[0, 0] = 1.0
     scores, made = np.empty(candidates), np.empty((candidates, 3), np.int32)
     chosen, tokens = np.empty(beam_size, np.int32), np.empty(vocab_size, np.int32)
+    table, num_merges = np.empty(1 << int(np.log2(beam_size) + 2), np.int32), 0
     for frame in range(num_frames):
         row, linear = log_probs[frame], probs[frame]
         likely = tokens[: _likely_tokens(setup, row, tokens)]
@@ -382,7 +385,12 @@ def search(setup, log_probs, probs, tree):  # type: ignore[no-untyped-def]
         num_nodes, scale = _keep(setup, tree, beam, size, masses, found, made, kept, num_nodes)
         size = len(kept)
         offset += scale
-    return _finish(setup, tree, beam[:size], masses, offset)
+        if len(merges) > 0:
+            size, num_merges = recombine(
+                tree, beam, size, masses, table, merges, num_merges, num_nodes
+            )
+    nodes, endings = _finish(setup, tree, beam[:size], masses, offset)
+    return nodes, endings, num_nodes, num_merges
 
 
 @numba.njit(nogil=True, cache=True)

@@ -25,6 +25,9 @@ PREFIX = np.dtype(
     align=True,
 )
 
+# `winner` goes on for `loser` too, whose score is below its by -`gap`; when there were `made` prefixes
+MERGE = np.dtype([(n, "<i4") for n in ("loser", "winner", "made")] + [("gap", "<f8")], align=True)
+
 
 class Setup(NamedTuple):
     """Everything that stays the same from utterance to utterance.
