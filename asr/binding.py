@@ -6,7 +6,7 @@ from pathlib import Path
 
 from asr.bundle import Bundle, Decoding
 from asr.decoding.arpa import load_ngram
-from asr.decoding.beam import OVER_PHONES, BeamOptions
+from asr.decoding.beam_options import OVER_PHONES, BeamOptions
 from asr.decoding.language import LanguageModel, phone_language_model, word_language_model
 from asr.decoding.lexicon import Alphabet
 from asr.decoding.ngram import SPECIAL_WORDS, LanguageModelError

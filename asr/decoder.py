@@ -19,7 +19,8 @@ from asr.binding import (
 from asr.bundle import DEFAULT_SHARE, Bundle
 from asr.collector import collection_paused
 from asr.decoding.arpa import find_ngram
-from asr.decoding.beam import BeamDecoder, BeamOptions
+from asr.decoding.beam import BeamDecoder
+from asr.decoding.beam_options import BeamOptions
 from asr.decoding.greedy import greedy_decode
 from asr.decoding.hotwords import Hotword, build_hotwords
 from asr.decoding.hypothesis import Hypothesis, LogProbs

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from asr.bundle import DEFAULT_SHARE, Decoding
 from asr.confidence import Calibration, ConfidenceQuality
-from asr.decoding.beam import BeamOptions
+from asr.decoding.beam_options import BeamOptions
 from asr.errors import UsageError
 from asr.rescoring import check_share
 from asr.warp import check_views

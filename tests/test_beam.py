@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from asr.decoding.alignment import AlignmentError, align_tokens
 from asr.decoding.arpa import read_arpa
-from asr.decoding.beam import BeamDecoder, BeamOptions
+from asr.decoding.beam import BeamDecoder
+from asr.decoding.beam_options import BeamOptions
 from asr.decoding.hotwords import Hotword, build_hotwords
 from asr.decoding.language import (
     LanguageModel,

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from asr.corpora.sentences import draw_distinct_sentences
-from asr.decoding.beam import BeamDecoder, BeamOptions
+from asr.decoding.beam import BeamDecoder
+from asr.decoding.beam_options import BeamOptions
 from asr.decoding.language import word_language_model
 from asr.decoding.lexicon import Alphabet
 from asr.lm import LmOptions, train_language_model

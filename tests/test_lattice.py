@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from asr.decoding import beam as beam_module
 from asr.decoding.arpa import read_arpa
-from asr.decoding.beam import BeamDecoder, BeamOptions
+from asr.decoding.beam import BeamDecoder
+from asr.decoding.beam_options import BeamOptions
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.language import LanguageModel, phone_language_model, word_language_model
 from asr.decoding.lattice import NO_VERTEX, LatticePath, WordLattice

@@ -11,7 +11,7 @@ from language_bundle import write_language_model, write_noise_manifest, write_re
 from asr.bundle import Bundle, Decoding, load_bundle, save_bundle
 from asr.cli import main
 from asr.confidence import JudgedWord, confidence_quality, fit_calibration
-from asr.decoding.beam import OVER_PHONES
+from asr.decoding.beam_options import OVER_PHONES
 from asr.errors import UsageError
 from asr.evaluate import evaluate
 from asr.transcribe import Recognizer, load_model

@@ -25,7 +25,8 @@ import torch
 from numpy.typing import NDArray
 
 from asr.decoding.arpa_writer import write_arpa
-from asr.decoding.beam import BeamDecoder, BeamOptions
+from asr.decoding.beam import BeamDecoder
+from asr.decoding.beam_options import BeamOptions
 from asr.decoding.greedy import greedy_decode
 from asr.decoding.hotwords import Hotword, build_hotwords
 from asr.decoding.language import word_language_model
