@@ -18,6 +18,7 @@ from asr.decoding.language import LanguageModel, phone_language_model, word_lang
 from asr.decoding.lattice import NO_VERTEX, LatticePath, WordLattice
 from asr.decoding.lexicon import Alphabet
 from asr.decoding.ngram import NgramModel
+from asr.errors import UsageError
 from asr.rescoring import BoundRescorer, Rescoring
 from asr.rnnlm import Rescorer, RnnLm, RnnLmConfig
 from asr.tokenizer import BLANK, BpeTokenizer
@@ -310,3 +311,8 @@ def test_a_cut_off_word_where_nothing_else_is_left(
     lattices = decoder.lattices([log_probs])
     (path,) = second_pass(ngram, neural).choose(lattices)
     assert text_of(decoder.follow(lattices[0], path).token_ids) == "ba"
+
+
+def test_a_lattice_needs_words() -> None:
+    with pytest.raises(UsageError, match="language model of words"):
+        BeamDecoder(ALPHABET).lattices([log_probs_of(0)])

@@ -24,7 +24,7 @@ from asr.decoding.hypothesis import Hypothesis, WordRange
 from asr.decoding.language import LanguageModel
 from asr.decoding.lattice import LatticePath, WordLattice
 from asr.decoding.lexicon import Alphabet
-from asr.decoding.search_setup import MERGE, NO_LM, PREFIX, Setup
+from asr.decoding.search_setup import MERGE, NO_LM, PREFIX, WORD_LM, Setup
 from asr.errors import AsrError, UsageError
 
 LATTICE_MARGIN = 10.0  # ln, behind the best: a second pass looks no further (RESULTS.md)
@@ -111,10 +111,14 @@ class BeamDecoder:
     def lattices(
         self, utterances: Sequence[NDArray[np.float32]], threads: int = 1
     ) -> list[WordLattice]:
-        """What the search weighs in each utterance, for a second pass; for language models of words.
+        """What the search weighs in each utterance, for a second pass.
 
-        Raises: as `decode`.
+        Raises:
+            UsageError: there is no language model of words.
+            AsrError: as `decode`.
         """
+        if self._setup.parameters[0]["mode"] != WORD_LM:
+            raise UsageError("a lattice of words needs a language model of words")
         return self._each(self._lattice, utterances, threads)
 
     def follow(self, lattice: WordLattice, path: LatticePath) -> Hypothesis:
