@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from small_ngram import TOKENS, WORDS_ARPA, encode
 
 from asr.decoding.alignment import AlignmentError, align_tokens
 from asr.decoding.arpa import read_arpa
@@ -27,36 +28,9 @@ from asr.decoding.lexicon import Alphabet
 from asr.decoding.ngram import LanguageModelError, NgramModel
 from asr.errors import AsrError, UsageError
 
-TOKENS = ("<blank>", " ", "a", "b")
 ALPHABET = Alphabet.from_tokens(TOKENS)
-WORDS_ARPA = """\\data\\
-ngram 1=7
-ngram 2=5
-
-\\1-grams:
--1.5\t<unk>
--99\t<s>\t-0.4
--0.9\t</s>
--0.6\ta\t-0.3
--0.8\tb\t-0.2
--1.1\tab\t-0.1
--1.3\tbab\t0
-
-\\2-grams:
--0.3\t<s> ab
--0.5\tab a
--0.2\ta </s>
--0.7\tb a
--0.4\ta b
-
-\\end\\
-"""
 TOKENS_ARPA = WORDS_ARPA.replace("bab", "<space>").replace("ab", "c")
 EVERYTHING = {"beam_size": 5000, "token_min_logp": -math.inf, "beam_threshold": 1e6}
-
-
-def encode(word: str) -> list[int]:
-    return [TOKENS.index(char) for char in word]
 
 
 def random_log_probs(seed: int, num_frames: int, vocab_size: int = 4) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from small_ngram import TOKENS, WORDS_ARPA, encode
 
 from asr.decoding import beam as beam_module
 from asr.decoding.arpa import read_arpa
@@ -23,30 +24,7 @@ from asr.rescoring import BoundRescorer, Rescoring
 from asr.rnnlm import Rescorer, RnnLm, RnnLmConfig
 from asr.tokenizer import BLANK, BpeTokenizer
 
-TOKENS = ("<blank>", " ", "a", "b")
 ALPHABET = Alphabet.from_tokens(TOKENS)
-ARPA = """\\data\\
-ngram 1=7
-ngram 2=5
-
-\\1-grams:
--1.5\t<unk>
--99\t<s>\t-0.4
--0.9\t</s>
--0.6\ta\t-0.3
--0.8\tb\t-0.2
--1.1\tab\t-0.1
--1.3\tbab\t0
-
-\\2-grams:
--0.3\t<s> ab
--0.5\tab a
--0.2\ta </s>
--0.7\tb a
--0.4\ta b
-
-\\end\\
-"""
 EVERYTHING = BeamOptions(5000, -math.inf, 1e6, lm_weight=0.8, word_bonus=0.7)
 SHARE = 0.7
 SEEDS = range(12)
@@ -68,13 +46,13 @@ def log_probs_of(seed: int, num_frames: int = 11, vocab_size: int = 4) -> NDArra
 @pytest.fixture(scope="module")
 def ngram(tmp_path_factory: pytest.TempPathFactory) -> NgramModel:
     path = tmp_path_factory.mktemp("lm") / "words.arpa"
-    path.write_text(ARPA)
+    path.write_text(WORDS_ARPA)
     return read_arpa(path)
 
 
 @pytest.fixture(scope="module")
 def words(ngram: NgramModel) -> LanguageModel:
-    return word_language_model(ngram, ALPHABET, spell)
+    return word_language_model(ngram, ALPHABET, encode)
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +69,6 @@ def everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """No path is left out, as far as the options of a search go."""
     monkeypatch.setattr(beam_module, "LATTICE_MARGIN", 1e6)
     monkeypatch.setattr("asr.rescoring.NUM_HISTORIES", 10_000)
-
-
-def spell(word: str) -> list[int]:
-    return [TOKENS.index(char) for char in word]
 
 
 def text_of(token_ids: tuple[int, ...] | list[int]) -> str:
@@ -253,7 +227,7 @@ def test_words_that_the_ngrams_lack_are_spelled(
 def test_words_said_alike(ngram: NgramModel, neural: Rescorer) -> None:
     """Two words of one pronunciation are told apart by the language models alone, also at the end."""
     said = {"a": "a", "b": "b", "ab": "b", "bab": "ba"}
-    model = phone_language_model(ngram, lambda word: [spell(said[word])], 4)
+    model = phone_language_model(ngram, lambda word: [encode(said[word])], 4)
     decoder = BeamDecoder(ALPHABET, EVERYTHING, model)
     for seed in SEEDS:
         log_probs = log_probs_of(seed)
