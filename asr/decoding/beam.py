@@ -1,8 +1,8 @@
 """CTC prefix beam search, with or without a language model and hot words.
 
 Hannun et al. 2014 (prefixes), with the pruning of flashlight: tokens below a log-probability are not
-tried, prefixes too far behind the best are dropped, and so are all beyond the beam size. Under a language
-model prefixes with the same future are joined (asr.decoding.recombination).
+tried, prefixes too far behind the best are dropped, and so are all beyond the beam size. Under a
+language model prefixes with the same future are joined (asr.decoding.recombination).
 
     score = ln P(prefix | audio) + lm_weight * ln P(words) + word_bonus * number of words
             - unknown_penalty * number of unknown words + weights of the hot words
