@@ -162,10 +162,8 @@ class _Walk:
             is_word = other == NO_VERTEX
             levels.append(levels[source] + 1 if is_word else max(levels[source], levels[other]))
         self.num_levels = 1 + max(levels)
-        self.words, self._joins = (
-            defaultdict[int, list[int]](list),
-            defaultdict[int, list[int]](list),
-        )
+        self.words = defaultdict[int, list[int]](list)
+        self._joins = defaultdict[int, list[int]](list)
         for vertex, level in enumerate(levels[1:], start=1):
             kind = self.words if self._others[vertex] == NO_VERTEX else self._joins
             kind[level].append(vertex)

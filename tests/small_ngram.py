@@ -1,5 +1,11 @@
 """A word bigram model over two letters, small enough to work out by brute force."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
+from asr.decoding.arpa import read_arpa
+from asr.decoding.ngram import NgramModel
+
 TOKENS = ("<blank>", " ", "a", "b")
 WORDS_ARPA = """\\data\\
 ngram 1=7
@@ -28,3 +34,14 @@ ngram 2=5
 def encode(word: str) -> list[int]:
     """Token ids of a word; ValueError if the tokens cannot write it."""
     return [TOKENS.index(char) for char in word]
+
+
+def text_of(token_ids: Sequence[int]) -> str:
+    """What tokens write."""
+    return "".join(TOKENS[token_id] for token_id in token_ids)
+
+
+def read_small_ngram(folder: Path) -> NgramModel:
+    """The model, by way of an ARPA file in `folder`."""
+    (folder / "words.arpa").write_text(WORDS_ARPA)
+    return read_arpa(folder / "words.arpa")

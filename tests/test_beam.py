@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from small_ngram import TOKENS, WORDS_ARPA, encode
+from small_ngram import TOKENS, WORDS_ARPA, encode, read_small_ngram, text_of
 
 from asr.decoding.alignment import AlignmentError, align_tokens
 from asr.decoding.arpa import read_arpa
@@ -71,10 +71,6 @@ def ranked(
     return sorted(best.items(), key=lambda item: -item[1])
 
 
-def text_of(token_ids: Sequence[int]) -> str:
-    return "".join(TOKENS[token_id] for token_id in token_ids)
-
-
 def assert_equal_to_brute_force(
     decoder: BeamDecoder, log_probs: NDArray[np.float32], earns: Callable[[tuple[int, ...]], float]
 ) -> None:
@@ -86,9 +82,7 @@ def assert_equal_to_brute_force(
 
 @pytest.fixture(scope="module")
 def ngram(tmp_path_factory: pytest.TempPathFactory) -> NgramModel:
-    path = tmp_path_factory.mktemp("lm") / "words.arpa"
-    path.write_text(WORDS_ARPA)
-    return read_arpa(path)
+    return read_small_ngram(tmp_path_factory.mktemp("lm"))
 
 
 @pytest.fixture(scope="module")
@@ -173,8 +167,7 @@ def test_subwords_with_a_lexicon(tmp_path: Path) -> None:
     """Subwords ▁a b ▁b: words are a, b, ab, bab; a word ends where a marked token begins."""
     tokens = ("<blank>", "▁a", "b", "▁b", "a")
     spell = {"a": [1], "b": [3], "ab": [1, 2], "bab": [3, 4, 2]}
-    (tmp_path / "w.arpa").write_text(WORDS_ARPA)
-    ngram = read_arpa(tmp_path / "w.arpa")
+    ngram = read_small_ngram(tmp_path)
     alphabet = Alphabet.from_tokens(tokens)
     lm = word_language_model(ngram, alphabet, spell.__getitem__)
     decoder = BeamDecoder(alphabet, BeamOptions(**EVERYTHING), lm)

@@ -2,16 +2,14 @@
 
 import itertools
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from small_ngram import TOKENS, WORDS_ARPA, encode
+from small_ngram import TOKENS, encode, read_small_ngram, text_of
 
 from asr.decoding import beam as beam_module
-from asr.decoding.arpa import read_arpa
 from asr.decoding.beam import BeamDecoder
 from asr.decoding.beam_options import BeamOptions
 from asr.decoding.hypothesis import Hypothesis
@@ -45,9 +43,7 @@ def log_probs_of(seed: int, num_frames: int = 11, vocab_size: int = 4) -> NDArra
 
 @pytest.fixture(scope="module")
 def ngram(tmp_path_factory: pytest.TempPathFactory) -> NgramModel:
-    path = tmp_path_factory.mktemp("lm") / "words.arpa"
-    path.write_text(WORDS_ARPA)
-    return read_arpa(path)
+    return read_small_ngram(tmp_path_factory.mktemp("lm"))
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +65,6 @@ def everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """No path is left out, as far as the options of a search go."""
     monkeypatch.setattr(beam_module, "LATTICE_MARGIN", 1e6)
     monkeypatch.setattr("asr.rescoring.NUM_HISTORIES", 10_000)
-
-
-def text_of(token_ids: tuple[int, ...] | list[int]) -> str:
-    return "".join(TOKENS[token_id] for token_id in token_ids)
 
 
 def written(hypothesis: Hypothesis) -> list[str]:
@@ -277,7 +269,7 @@ def test_nothing_said(words: LanguageModel, ngram: NgramModel, neural: Rescorer)
 
 
 def test_a_cut_off_word_where_nothing_else_is_left(
-    words: LanguageModel, ngram: NgramModel, neural: Rescorer, tmp_path: Path
+    words: LanguageModel, ngram: NgramModel, neural: Rescorer
 ) -> None:
     log_probs = np.full((3, 4), -80.0, np.float32)
     log_probs[[0, 1, 2], [3, 2, 0]] = 0.0

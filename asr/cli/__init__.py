@@ -59,9 +59,8 @@ for group in (prepare, train, transcribe, evaluate, score, align, tune, lm, lexi
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; errors become one message and an exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    atexit.register(
-        gc.freeze
-    )  # else Python ends by looking through all of torch: a quarter of a second
+    # Else Python ends by looking for garbage in all of torch: a quarter of a second.
+    atexit.register(gc.freeze)
     sys.exit(_run(arguments))
 
 
