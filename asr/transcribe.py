@@ -18,15 +18,15 @@ from asr.audio import AudioStream, AudioWarning, load_audio, printable
 from asr.batch import BatchOptions, Result, transcribe_files
 from asr.bundle import DEFAULT_MODEL, Bundle, load_bundle
 from asr.decoder import GREEDY, Decoder, DecoderOptions, make_decoder
-from asr.decoding.hypothesis import Hypothesis, LogProbs, WordRange
+from asr.decoding.hypothesis import Hypothesis, LogProbs
 from asr.errors import AsrError, UsageError
 from asr.listen import transcribe_recording
 from asr.manifest import Utterance
 from asr.model import ModelOutput
 from asr.quantize import int8_network
-from asr.tokenizer import Tokenizer
-from asr.transcript import Transcript, Word
+from asr.transcript import Transcript
 from asr.warp import FrequencyViews
+from asr.words import to_transcript
 
 PRECISIONS = ("float32", "bfloat16", "int8")
 WORD_BREAK_S = 0.35  # blanks for longer than this between two letters are the end of a word
@@ -305,49 +305,3 @@ def _resolve_device(device: str) -> str:
         reason = str(error).splitlines()[0]
         raise AsrError(f"device {device!r} cannot be used here: {reason}") from None
     return device
-
-
-def to_transcript(
-    hypothesis: Hypothesis,
-    tokenizer: Tokenizer,
-    output_frame_s: float,
-    duration_s: float,
-    break_s: float = math.inf,
-) -> Transcript:
-    """Words of a hypothesis with their times; a word's confidence is the mean of its tokens'.
-
-    A word ends where the tokens say so, and where no token follows for `break_s` seconds: a network
-    that was trained on utterances without pauses writes no space into a pause.
-    """
-    ranges = hypothesis.words
-    if ranges is None:
-        ranges = tuple(_word_ranges(hypothesis, tokenizer, break_s / output_frame_s))
-    words = [
-        Word(
-            text=text,
-            start_s=hypothesis.spans[first][0] * output_frame_s,
-            end_s=min(hypothesis.spans[last - 1][1] * output_frame_s, duration_s),
-            confidence=sum(hypothesis.confidences[first:last]) / (last - first),
-        )
-        for text, first, last in ranges
-    ]
-    return Transcript(" ".join(word.text for word in words), tuple(words), duration_s)
-
-
-def _word_ranges(
-    hypothesis: Hypothesis, tokenizer: Tokenizer, break_frames: float
-) -> Iterator[WordRange]:
-    """The words that the tokens spell, cut at pauses."""
-    token_ids = hypothesis.token_ids
-
-    def spelled(first: int, last: int) -> WordRange:
-        return WordRange(tokenizer.decode(token_ids[first:last]), first, last)
-
-    for first, last in tokenizer.word_ranges(token_ids):
-        start = first
-        for position in range(first + 1, last):
-            pause = hypothesis.spans[position][0] - hypothesis.spans[position - 1][1]
-            if pause > break_frames:
-                yield spelled(start, position)
-                start = position
-        yield spelled(start, last)

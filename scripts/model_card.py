@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from asr.bundle import CARD_FILE, LM_FILE, RNNLM_FILE, WEIGHTS_FILE, Bundle, load_bundle, model_card
+from asr.bundle import CARD_FILE, LM_FILE, RNNLM_FILE, WEIGHTS_FILE, Bundle, load_bundle
+from asr.card import model_card
 from asr.clips import load_clips
 from asr.decoder_noise import without_decoder_noise
 from asr.decoding.arpa import load_ngram

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr.bundle import Bundle, BundleError, load_bundle, model_card, save_bundle
+from asr.bundle import Bundle, BundleError, load_bundle, save_bundle
+from asr.card import model_card
 from asr.pronunciation import read_lexicon
 from asr.tokenizer import BLANK, BpeTokenizer
 

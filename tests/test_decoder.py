@@ -27,7 +27,8 @@ from asr.hotword_list import read_hotwords
 from asr.model import AcousticModel, ModelConfig
 from asr.rnnlm import RnnLm, RnnLmConfig, load_rescorer, save_rescorer
 from asr.tokenizer import BLANK, BpeTokenizer
-from asr.transcribe import Recognizer, load_model, to_transcript
+from asr.transcribe import Recognizer, load_model
+from asr.words import to_transcript
 
 WORDS = {word for sentence in SENTENCES for word in sentence.split()}
 

@@ -14,9 +14,9 @@ from asr.bundle import (
     BundleError,
     Decoding,
     load_bundle,
-    model_card,
     save_bundle,
 )
+from asr.card import model_card
 from asr.cli import main
 from asr.confidence import Calibration
 from asr.decoding.arpa import load_ngram

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import asr
-from asr.bundle import SHIPPED, bundle_folder, load_bundle, model_card
+from asr.bundle import SHIPPED, bundle_folder, load_bundle
+from asr.card import model_card
 from asr.cli import main
 from asr.corpora.librispeech import prepare_librispeech
 from asr.evaluate import evaluate

@@ -13,7 +13,8 @@ from asr.decoder import DecoderOptions, make_decoder
 from asr.decoding.hypothesis import Hypothesis
 from asr.errors import AsrError, UsageError
 from asr.tokenizer import BLANK, BpeTokenizer, CharTokenizer
-from asr.transcribe import Recognizer, load_model, to_transcript
+from asr.transcribe import Recognizer, load_model
+from asr.words import to_transcript
 
 
 def noise(seconds: float, seed: int = 0) -> np.ndarray:
