@@ -74,7 +74,7 @@ class BeamDecoder:
         """
         if count < 1:
             raise UsageError(f"the number of hypotheses must be at least 1, not {count}")
-        from asr.decoding.prefix_search import spell  # numba, which making a decoder does without
+        from asr.decoding.prefix_tree import spell  # numba, which making a decoder does without
 
         log_probs = self._checked(log_probs)
         if not len(log_probs):
@@ -199,7 +199,7 @@ class BeamDecoder:
 
     def _words(self, token_ids: NDArray[np.int32], last_rank: int) -> tuple[WordRange, ...]:
         """The words that are said; what is cut off at the end is none."""
-        from asr.decoding.prefix_search import words_of
+        from asr.decoding.prefix_tree import words_of
 
         assert self._said is not None
         names = self._said.ngram.words
