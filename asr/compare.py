@@ -1,6 +1,6 @@
 """Is one system better than another? Paired tests on the same utterances, and a careful verdict."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -94,6 +94,8 @@ def compare(
 ) -> Comparison:
     """Compare every pair of reports on the utterances they share.
 
+    A speaker that only some of the reports name counts for all; of two names the first report's.
+
     Args:
         force: go on under different normalisers or with other references, with a note.
 
@@ -107,7 +109,8 @@ def compare(
     shared, left_out = _shared_ids(reports)
     notes += left_out
     names = _distinct_names(reports)
-    scores = [_rescore(one, reports[0], shared) for one in reports]
+    speakers = {name: who for one in reversed(reports) for name, who in one.speakers.items()}
+    scores = [_rescore(one, reports[0], shared, speakers) for one in reports]
     systems = tuple(
         ComparedSystem(name, one, wer_interval(one, samples=samples, seed=seed))
         for name, one in zip(names, scores, strict=True)
@@ -121,6 +124,11 @@ def verdict(pair: PairComparison) -> str:
     if not pair.num_different:
         return f"{pair.name_b} and {pair.name_a} put out the same words on every utterance."
     interval = pair.bootstrap.interval
+    if interval.low != interval.low:
+        return (
+            f"{_counted(pair)}, and too few {interval.unit}s have words to tell whether that holds "
+            f"for others (MAPSSWE p {p_text(pair.p_adjusted)})."
+        )
     segments_differ = pair.p_adjusted < 1 - LEVEL
     rates_differ = interval.low > 0 or interval.high < 0
     fewer = pair.bootstrap.difference < 0
@@ -143,6 +151,27 @@ def verdict(pair: PairComparison) -> str:
     return (
         f"No difference between {pair.name_b} and {pair.name_a} has been shown ({evidence}). That "
         "does not make them equal: any difference within the interval fits these data."
+    )
+
+
+def _counted(pair: PairComparison) -> str:
+    """Who makes how many errors fewer, where that is all there is to say."""
+    difference = pair.bootstrap.difference
+    if not difference:  # nan is not zero
+        return f"{pair.name_b} and {pair.name_a} make equally many errors"
+    if difference != difference:
+        return f"The references have no words to compare {pair.name_b} and {pair.name_a} by"
+    better, worse = (pair.name_b, pair.name_a) if difference < 0 else (pair.name_a, pair.name_b)
+    return f"{better} makes fewer errors than {worse} here, by {100 * abs(difference):.2f} points of WER"
+
+
+def span_text(interval: Interval) -> str:
+    """The interval of a difference, with its level and what was resampled."""
+    if interval.low != interval.low:
+        return f"no interval: too few {interval.unit}s"
+    return (
+        f"{100 * interval.level:.3g} % interval {100 * interval.low:+.2f} to {100 * interval.high:+.2f} "
+        f"(paired bootstrap over {interval.num_units} {interval.unit}s)"
     )
 
 
@@ -240,12 +269,14 @@ def _shared_ids(reports: Sequence[StoredReport]) -> tuple[list[str], list[str]]:
     ]
 
 
-def _rescore(report: StoredReport, first: StoredReport, ids: Sequence[str]) -> CorpusScore:
+def _rescore(
+    report: StoredReport, first: StoredReport, ids: Sequence[str], speakers: Mapping[str, str]
+) -> CorpusScore:
     """The stored texts are normalised already; one alignment again serves every pair."""
     return score(
         {name: first.references[name] for name in ids},
         {name: report.hypotheses[name] for name in ids},
-        speakers=first.speakers,
+        speakers=speakers,
         normalizer=report.normalizer,
         characters=False,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 import asr
-from asr.compare import ChangedUtterance, Comparison, PairComparison, p_text
+from asr.compare import ChangedUtterance, Comparison, PairComparison, p_text, span_text
 from asr.report_page import encode_operation, environment
 from asr.report_text import interval_text
 from asr.scoring import AlignedPair, UtteranceScore
@@ -51,6 +51,7 @@ def comparison_to_html(comparison: Comparison) -> str:
         pairs=[_shown(comparison, pair) for pair in comparison.pairs],
         interval_text=interval_text,
         p_text=p_text,
+        span_text=span_text,
         style=Markup(style),
         version=asr.__version__,
     )

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from asr.compare import Comparison, PairComparison, p_text
+from asr.compare import Comparison, PairComparison, p_text, span_text
 from asr.report_text import interval_text, percent
 
 _EXAMPLES = 5
@@ -68,13 +68,12 @@ def _pair(pair: PairComparison) -> dict[str, Any]:
 
 
 def _pair_lines(pair: PairComparison) -> list[str]:
-    interval, test = pair.bootstrap.interval, pair.segments
+    test = pair.segments
     lines = [
         f"**{pair.verdict}**",
         "",
         f"- {pair.name_b} minus {pair.name_a}: {100 * pair.bootstrap.difference:+.2f} points, "
-        f"{100 * interval.level:.3g} % interval {100 * interval.low:+.2f} to {100 * interval.high:+.2f} "
-        f"(paired bootstrap over {interval.num_units} {interval.unit}s)",
+        f"{span_text(pair.bootstrap.interval)}",
         f"- probability that {pair.name_b} is better: {pair.bootstrap.probability_b_better:.4f} "
         "(share of the bootstrap samples)",
         f"- MAPSSWE: {test.num_segments:,} segments, z = {test.z:.3f}, "

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from asr.numbers import (
-    LARGEST_NUMBER,
+    is_read_by_digits,
     ordinal,
     plural,
     roman_value,
@@ -169,7 +169,7 @@ def _say(number: str) -> str:
     whole, _, decimals = number.replace(",", "").partition(".")
     if not whole:
         words = ""
-    elif int(whole) > LARGEST_NUMBER or (len(whole) > 1 and whole[0] == "0"):
+    elif is_read_by_digits(whole):
         words = spell_digits(whole)
     else:
         words = spell_number(int(whole))
@@ -196,7 +196,7 @@ def _currency(say: Callable[[str], str]) -> Replacement:
         if scale or not subunit or len(cents) != 2:
             return f" {say(amount)} {scale} {_units(unit, '2' if scale else amount)} "
         parts = []
-        if int(whole.replace(",", "")) or not int(cents):
+        if whole.strip("0,") or not int(cents):
             parts.append(f"{say(whole)} {_units(unit, whole)}")
         if int(cents):
             parts.append(f"{say(str(int(cents)))} {_units(subunit, str(int(cents)))}")

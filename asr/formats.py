@@ -65,7 +65,7 @@ def jsonl(labelled: Labelled) -> str:
 
 def ctm(labelled: Labelled) -> str:
     """NIST CTM: id, channel (the first is 1), start and duration in seconds, word, confidence."""
-    channel, name = (labelled.channel or 0) + 1, _one_field(labelled.utterance_id)
+    channel, name = (labelled.channel or 0) + 1, one_field(labelled.utterance_id)
     return "".join(
         f"{name} {channel} {_ms(word.start_s) / 1000:.3f} "
         f"{(_ms(word.end_s) - _ms(word.start_s)) / 1000:.3f} {word.text} {word.confidence:.4f}\n"
@@ -75,7 +75,7 @@ def ctm(labelled: Labelled) -> str:
 
 def trn(labelled: Labelled) -> str:
     """NIST trn, as sclite reads it: the text, then the id in brackets."""
-    return f"{labelled.transcript.text} ({_one_field(labelled.utterance_id)})".lstrip() + "\n"
+    return f"{labelled.transcript.text} ({one_field(labelled.utterance_id)})".lstrip() + "\n"
 
 
 def textgrid(labelled: Labelled) -> str:
@@ -205,6 +205,6 @@ def _quote(text: str) -> str:
     return text.replace('"', '""')
 
 
-def _one_field(name: str) -> str:
+def one_field(name: str) -> str:
     """An id without spaces or brackets, which would end the field in ctm and trn."""
     return "".join("_" if c.isspace() or c in "()" else c for c in name)

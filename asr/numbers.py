@@ -16,7 +16,7 @@ _IRREGULAR_ORDINALS = {
     **{"eight": "eighth", "nine": "ninth", "twelve": "twelfth"},
 }
 _ROMAN = {"C": 100, "L": 50, "X": 10, "V": 5, "I": 1}
-LARGEST_NUMBER = 10**12 - 1
+_MOST_DIGITS = 12  # of a number that `spell_number` takes
 
 
 def spell_number(number: int) -> str:
@@ -33,6 +33,15 @@ def spell_number(number: int) -> str:
     scale, word = next((scale, word) for scale, word in _SCALES if number >= scale)
     count, rest = divmod(number, scale)
     return f"{spell_number(count)} {word}" + (f" {spell_number(rest)}" if rest else "")
+
+
+def is_read_by_digits(digits: str) -> bool:
+    """Whether a number is too long to be said as one, or has a zero in front.
+
+    >>> [is_read_by_digits(digits) for digits in ("0", "007", "1905", "1000000000000")]
+    [False, True, False, True]
+    """
+    return len(digits) > _MOST_DIGITS or (len(digits) > 1 and digits[0] == "0")
 
 
 def spell_digits(digits: str) -> str:

@@ -92,6 +92,8 @@ def read_report(path: Path | str) -> StoredReport:
         raise ReportError(
             f"no report at {file}; `asr score` and `asr evaluate` write reports (-o OUT)"
         ) from None
+    except OSError as error:
+        raise ReportError(f"cannot read {file}: {error.strerror}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ReportError(f"{file} is not JSON ({error}); give a report's folder") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:

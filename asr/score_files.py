@@ -165,9 +165,19 @@ def _read_lines_pair(
 
 def _speakers(references: Texts, hypotheses: Texts, options: ScoreOptions) -> Mapping[str, str]:
     if options.speakers is not None:
-        return read_texts(options.speakers, "reference", format="text").texts
+        speakers = read_texts(options.speakers, "reference", format="text").texts
+        if not speakers.keys() & references.texts.keys():
+            raise UsageError(
+                f"--speakers {options.speakers} has no utterance id of {references.path}, such as "
+                f"{next(iter(references.texts))!r}"
+            )
+        return speakers
     if options.speaker_pattern is None:
-        return {**hypotheses.speakers, **references.speakers}
+        named = {**hypotheses.speakers, **references.speakers}
+        column = options.reference_columns.speaker
+        if column and not named:
+            raise UsageError(f"--speaker-column {column!r}: neither file has a speaker under that")
+        return named
     try:
         pattern = re.compile(options.speaker_pattern)
     except re.error as error:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.errors import AsrError
-from asr.textfiles import read_lines
+from asr.textfiles import check_no_alternatives, read_lines
 
 _NO_CONTEXT = re.compile(r"\s*/\s*\[\s*\]\s*__\s*\[\s*\]\s*(;;.*)?$")
 
@@ -48,7 +48,7 @@ def read_substitutions(path: Path | str, normalize: Callable[[str], str]) -> Sub
     """Read a file of rules; both sides are normalised like the texts they will meet.
 
     Raises:
-        AsrError: a line that is no rule, a left side used twice, a rule with a context.
+        AsrError: a line that is no rule, a left side used twice, a context, alternatives.
     """
     path = Path(path)
     rules: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -73,4 +73,5 @@ def _sides(line: str, where: str) -> tuple[str, str]:
         raise AsrError(f"{where}: a rule is 'words => words'")
     if "__" in right:
         raise AsrError(f"{where}: rules that depend on their neighbours are not supported")
+    check_no_alternatives(right, where)
     return left.strip().strip("[]").strip(), right.strip().strip("[]").strip()

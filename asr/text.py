@@ -23,7 +23,7 @@ from types import MappingProxyType
 
 from asr.english import normalize_english
 from asr.errors import UsageError
-from asr.numbers import LARGEST_NUMBER, spell_digits, spell_number
+from asr.numbers import is_read_by_digits, spell_digits, spell_number
 
 Normalizer = Callable[[str], str]
 DEFAULT_NORMALIZER = "asr-en-1"
@@ -53,10 +53,7 @@ def get_normalizer(name: str) -> Normalizer:
 
 def _spell_match(match: re.Match[str]) -> str:
     whole, _, decimals = match[0].replace(",", "").partition(".")
-    if int(whole) > LARGEST_NUMBER or (len(whole) > 1 and whole[0] == "0"):
-        words = spell_digits(whole)
-    else:
-        words = spell_number(int(whole))
+    words = spell_digits(whole) if is_read_by_digits(whole) else spell_number(int(whole))
     if decimals:
         words += f" point {spell_digits(decimals)}"
     return f" {words} "

@@ -160,12 +160,17 @@ def _trn_entries(path: Path, lines: Sequence[str]) -> Iterator[Entry]:
         match = _TRN_LINE.match(line)
         if not match:
             raise TextFileError(f"{path}:{number}: no '(utterance-id)' at the end of the line")
-        if "{" in match[1] and "/" in match[1]:
-            raise TextFileError(
-                f"{path}:{number}: alternatives in braces are not scored; choose one, or map both "
-                "forms to one with --substitutions"
-            )
+        check_no_alternatives(match[1], f"{path}:{number}")
         yield Entry(number, match[2], match[1].strip())
+
+
+def check_no_alternatives(text: str, where: str) -> None:
+    """TextFileError where a text has alternatives in the NIST tools' manner, ``{ a / b }``."""
+    if "{" in text and "/" in text:
+        raise TextFileError(
+            f"{where}: alternatives in braces are not scored; choose one, or map both forms to one "
+            "with --substitutions"
+        )
 
 
 def _kaldi_entries(lines: Sequence[str]) -> Iterator[Entry]:

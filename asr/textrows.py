@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ TEXT_KEYS: Mapping[Side, tuple[str, ...]] = {
 }
 SPEAKER_KEYS = ("speaker", "speaker_id", "client_id", "spk")
 DURATION_KEYS = ("duration", "duration_s")
+_LONGEST_CELL = 1 << 30  # characters; csv's own limit is shorter than an hour's transcript
 
 
 class TextFileError(AsrError):
@@ -68,12 +70,7 @@ def table_entries(
     path: Path, lines: Sequence[str], delimiter: str, side: Side, columns: Columns
 ) -> Iterator[Entry]:
     """Rows of a table with a header, or with exactly two columns (id, text) and none."""
-    reader = csv.reader(
-        [f"{line}\n" for line in lines],
-        delimiter=delimiter,
-        quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL,
-    )
-    rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    rows = _rows(path, lines, delimiter)
     named = [cell.strip() for cell in rows[0][1]]
     if not is_header(named) and not any((columns.id, columns.text)):
         yield from _two_columns(path, rows)
@@ -86,7 +83,40 @@ def table_entries(
         yield _entry(path, line, dict(zip(named, cells, strict=True)), side, columns)
 
 
+def _rows(path: Path, lines: Sequence[str], delimiter: str) -> list[tuple[int, list[str]]]:
+    """The rows that hold something, each with the number of its last line.
+
+    Raises TextFileError with a row's first line where it is none, such as for want of a quotation mark.
+    """
+    csv.field_size_limit(_LONGEST_CELL)
+    reader = csv.reader(
+        [f"{line}\n" for line in lines],
+        delimiter=delimiter,
+        quoting=csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL,
+        strict=True,
+    )
+    rows, read = list[tuple[int, list[str]]](), 0
+    try:
+        for row in reader:
+            read = reader.line_num
+            if any(cell.strip() for cell in row):
+                rows.append((read, row))
+    except csv.Error as error:
+        raise TextFileError(f"{path}:{read + 1}: this row is not CSV ({error})") from None
+    if not rows:
+        raise TextFileError(f"{path} has no utterances")
+    return rows
+
+
 def _two_columns(path: Path, rows: Sequence[tuple[int, list[str]]]) -> Iterator[Entry]:
+    names = {*ID_KEYS, *PATH_KEYS, *TEXT_KEYS["reference"], *TEXT_KEYS["hypothesis"]}
+    heads = [cell.strip() for cell in rows[0][1]]
+    if names & {cell.lower() for cell in heads}:
+        raise TextFileError(
+            f"{path}:{rows[0][0]}: these look like names of columns ({', '.join(map(repr, heads))}): "
+            "say which has the id with --id-column, which the text with --text-column or "
+            "--hypothesis-column"
+        )
     for line, cells in rows:
         if len(cells) != 2:
             raise TextFileError(
@@ -98,7 +128,7 @@ def _two_columns(path: Path, rows: Sequence[tuple[int, list[str]]]) -> Iterator[
 
 def json_entries(path: Path, lines: Sequence[str], side: Side, columns: Columns) -> Iterator[Entry]:
     """JSON lines, or one JSON document: a list of objects or an object of id -> text."""
-    if _is_json_line(lines[0]) and not _maps_ids(lines):
+    if _is_json_line(lines[0]) and not _maps_ids(lines, columns):
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 yield _json_entry(path, number, _load(path, number, line), side, columns)
@@ -119,7 +149,7 @@ def _is_json_line(line: str) -> bool:
         return line.lstrip().startswith("{") and len(line.strip()) > 1
 
 
-def _maps_ids(lines: Sequence[str]) -> bool:
+def _maps_ids(lines: Sequence[str], columns: Columns) -> bool:
     """Whether a file of one line is an object of id -> text."""
     if sum(bool(line.strip()) for line in lines) > 1:
         return False
@@ -127,7 +157,7 @@ def _maps_ids(lines: Sequence[str]) -> bool:
         document = json.loads(lines[0])
     except json.JSONDecodeError:
         return False
-    return not document.keys() & {*ID_KEYS, *PATH_KEYS}
+    return not document.keys() & {*ID_KEYS, *PATH_KEYS, columns.id}
 
 
 def _load(path: Path, number: int, text: str) -> Any:
@@ -148,7 +178,8 @@ def _json_entry(path: Path, line: int, entry: Any, side: Side, columns: Columns)
 
 def _entry(path: Path, line: int, row: Mapping[str, Any], side: Side, columns: Columns) -> Entry:
     where = f"{path}:{line}"
-    text_key = _pick(row, columns.text, TEXT_KEYS[side], where, "text")
+    option = "--text-column" if side == "reference" else "--hypothesis-column"
+    text_key = _pick(row, columns.text, TEXT_KEYS[side], f"{where}: no text", option)
     text = row[text_key]
     if text is None:
         text = ""
@@ -166,24 +197,25 @@ def _entry(path: Path, line: int, row: Mapping[str, Any], side: Side, columns: C
 
 def _row_id(row: Mapping[str, Any], columns: Columns, where: str) -> str:
     """The id as it stands, or a path without its suffix, as `asr.manifest` names utterances."""
-    key = _pick(row, columns.id, (*ID_KEYS, *PATH_KEYS), where, "id")
+    key = _pick(row, columns.id, (*ID_KEYS, *PATH_KEYS), f"{where}: no id", "--id-column")
     value = str(row[key])
     if key not in PATH_KEYS:
         return value
+    if not Path(value).name:
+        raise TextFileError(f"{where}: {key!r} names no file: {value!r}")
     stem = Path(value).with_suffix("").as_posix()
     return f"{stem}@{row['offset']}" if row.get("offset") else stem
 
 
 def _pick(
-    row: Mapping[str, Any], wanted: str | None, usual: Sequence[str], where: str, what: str
+    row: Mapping[str, Any], wanted: str | None, usual: Sequence[str], problem: str, option: str
 ) -> str:
     keys = _keys(wanted, usual)
     found = next((key for key in keys if key in row), None)
     if found is None:
         there = ", ".join(map(repr, row))
         raise TextFileError(
-            f"{where}: no {what} under {', '.join(map(repr, keys))}; there are {there}. Name it with "
-            f"--{what}-column"
+            f"{problem} under {', '.join(map(repr, keys))}; there are {there}. Name it with {option}"
         )
     return found
 
@@ -212,10 +244,12 @@ def _row_facts(path: Path, row: Mapping[str, Any], columns: Columns) -> Utteranc
 
 
 def _number(value: Any) -> float | None:
+    """A finite number, or None."""
     try:
-        return float(value)
+        number = float(value)
     except (TypeError, ValueError):
         return None
+    return number if math.isfinite(number) else None
 
 
 def _confidences(words: Any) -> tuple[float, ...] | None:

@@ -6,14 +6,16 @@ stm:  ``file channel speaker start end [<labels>] text``
 Comments begin with ``;;``. A segment ``IGNORE_TIME_SEGMENT_IN_SCORING`` is not scored.
 """
 
+import math
 import re
-from bisect import bisect_right
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from asr.facts import UtteranceFacts
-from asr.textfiles import TextFileError, Texts, read_lines
+from asr.textfiles import TextFileError, Texts, check_no_alternatives, read_lines
 
 _IGNORED = "IGNORE_TIME_SEGMENT_IN_SCORING"
 _LABELS = re.compile(r"^<[^>]*>\s*")
@@ -77,6 +79,7 @@ def read_stm(path: Path | str, encoding: str = "utf-8") -> list[Segment]:
     """The segments of an stm file, ignored ones too. Raises TextFileError with the line."""
     path = Path(path)
     segments: list[Segment] = []
+    lines: dict[str, int] = {}
     for number, line in enumerate(read_lines(path, encoding), start=1):
         if not line.strip() or line.startswith(";;"):
             continue
@@ -87,7 +90,14 @@ def read_stm(path: Path | str, encoding: str = "utf-8") -> list[Segment]:
             )
         start_s, end_s = (_seconds(cell, path, number) for cell in cells[3:5])
         text = _LABELS.sub("", cells[5]) if len(cells) > 5 else ""
-        segments.append(Segment(cells[0], cells[1], cells[2], start_s, end_s, text.strip()))
+        check_no_alternatives(text, f"{path}:{number}")
+        segment = Segment(cells[0], cells[1], cells[2], start_s, end_s, text.strip())
+        segments.append(segment)
+        if not segment.is_ignored and lines.setdefault(segment.utterance_id, number) != number:
+            raise TextFileError(
+                f"{path}:{number}: the same recording, channel and times as on line "
+                f"{lines[segment.utterance_id]}: which words are whose cannot be told"
+            )
     if not segments:
         raise TextFileError(f"{path} has no segments")
     return segments
@@ -121,24 +131,34 @@ def recordings_to_texts(path: Path, words: Sequence[TimedWord]) -> Texts:
 def words_to_segments(path: Path, words: Sequence[TimedWord], segments: Sequence[Segment]) -> Texts:
     """Cut a ctm file by the segments of an stm file: a word belongs where its middle lies.
 
-    A word between two segments goes to the nearer one, as insertions must not vanish; words of
-    recordings or channels that the stm file does not have become utterances of their own, which
-    scoring lists as extra.
+    Of several segments there it goes to the one that begins first, as sclite has it, and between two
+    to the nearer one, as insertions must not vanish. Segments of a recording or channel of which the
+    ctm file has no word are left out, for scoring to list as missing; words of those that the stm
+    file does not have become utterances of their own, which scoring lists as extra.
     """
     by_channel: dict[tuple[str, str], list[Segment]] = {}
     for segment in sorted(segments, key=lambda one: one.start_s):
         by_channel.setdefault((segment.recording, segment.channel.upper()), []).append(segment)
+    channels = {name: _Channel(there) for name, there in by_channel.items()}
+    heard = {(word.recording, word.channel.upper()) for word in words}
+    if not heard & channels.keys():
+        raise TextFileError(
+            f"{path} and the stm file have no channel of a recording in common: {_named(heard)} here, "
+            f"{_named(channels)} there; both must be called alike"
+        )
     found: dict[str, list[TimedWord]] = {
-        one.utterance_id: [] for one in segments if not one.is_ignored
+        one.utterance_id: []
+        for one in segments
+        if not one.is_ignored and (one.recording, one.channel.upper()) in heard
     }
     for word in words:
-        there = by_channel.get((word.recording, word.channel.upper()))
-        if not there:
+        channel = channels.get((word.recording, word.channel.upper()))
+        if channel is None:
             found.setdefault(f"{word.recording}-{word.channel}", []).append(word)
             continue
-        nearest = _segment_of(word, there)
-        if not nearest.is_ignored:
-            found[nearest.utterance_id].append(word)
+        segment = channel.segment_at(word.middle_s)
+        if not segment.is_ignored:
+            found[segment.utterance_id].append(word)
     return Texts(
         path,
         "ctm",
@@ -147,10 +167,27 @@ def words_to_segments(path: Path, words: Sequence[TimedWord], segments: Sequence
     )
 
 
-def _segment_of(word: TimedWord, segments: Sequence[Segment]) -> Segment:
-    place = bisect_right(segments, word.middle_s, key=lambda one: one.start_s)
-    near = segments[max(place - 1, 0) : place + 1]
-    return min(near, key=lambda one: max(one.start_s - word.middle_s, word.middle_s - one.end_s, 0))
+class _Channel:
+    """The segments of one channel of a recording, by their beginnings; they may overlap."""
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        self._segments = segments
+        self._latest_ends_s = list(accumulate((one.end_s for one in segments), max))
+
+    def segment_at(self, time_s: float) -> Segment:
+        """The first segment that has `time_s` in it, or else the nearest."""
+        begun = bisect_right(self._segments, time_s, key=lambda one: one.start_s)
+        first = bisect_right(self._latest_ends_s, time_s)
+        if first < begun or begun == 0:
+            return self._segments[first if first < begun else 0]
+        last_end_s = self._latest_ends_s[begun - 1]
+        before = self._segments[bisect_left(self._latest_ends_s, last_end_s)]
+        after = self._segments[begun : begun + 1]
+        return after[0] if after and after[0].start_s - time_s < time_s - last_end_s else before
+
+
+def _named(channels: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"'{recording} {channel}'" for recording, channel in sorted(channels)[:3])
 
 
 def _confidences(words: Sequence[TimedWord]) -> tuple[float, ...] | None:
@@ -162,6 +199,9 @@ def _confidences(words: Sequence[TimedWord]) -> tuple[float, ...] | None:
 
 def _seconds(cell: str, path: Path, number: int) -> float:
     try:
-        return float(cell)
+        value = float(cell)
     except ValueError:
-        raise TextFileError(f"{path}:{number}: {cell!r} is not a number") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise TextFileError(f"{path}:{number}: {cell!r} is not a number")
+    return value

@@ -64,6 +64,39 @@ def test_tests_that_disagree_are_told() -> None:
     assert "the two tests disagree" in pair.verdict
 
 
+def test_a_few_differences_alike_prove_little() -> None:
+    """One error in each of four utterances of 200: p of the sign test, not of a normal variable."""
+    a, b = (_report(name, 0.0, 1) for name in "ab")
+    hypotheses = dict(a.hypotheses)
+    for one in list(hypotheses)[:4]:
+        hypotheses[one] = hypotheses[one].replace("w", "x", 1)
+    pair = compare([replace(a, hypotheses=hypotheses), b], samples=500).pairs[0]
+    assert pair.p_adjusted == 0.125
+    assert "expect the same" not in pair.verdict
+
+
+def test_one_utterance_says_nothing_of_others() -> None:
+    a, b = (_report(name, 0.0, 1, utterances=1) for name in "ab")
+    wrong = replace(a, hypotheses={"u0": "wrong " + a.references["u0"]})
+    comparison = compare([wrong, b], samples=500)
+    assert comparison.pairs[0].verdict == (
+        "b makes fewer errors than a here, by 10.00 points of WER, and too few utterances have words "
+        "to tell whether that holds for others (MAPSSWE p = 1.00)."
+    )
+    assert "nan" not in comparison_to_markdown(comparison)
+    silent = [replace(one, references={"u0": ""}) for one in (wrong, b)]
+    assert compare(silent, samples=500).pairs[0].verdict.startswith("The references have no words")
+
+
+def test_speakers_count_whichever_report_names_them() -> None:
+    a, b = _report("a", 0.2, 1), replace(_report("b", 0.2, 2), speakers={})
+    units = [
+        compare(reports, samples=500).pairs[0].bootstrap.interval.num_units
+        for reports in ([a, b], [b, a])
+    ]
+    assert units == [20, 20]
+
+
 def test_three_systems_are_corrected() -> None:
     comparison = compare(
         [_report(n, r, i) for i, (n, r) in enumerate([("a", 0.2), ("b", 0.2), ("c", 0.17)])],

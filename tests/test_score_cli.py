@@ -11,6 +11,7 @@ from asr.cli import score as score_commands
 from asr.errors import AsrError
 from asr.score_files import ScoreOptions, score_files
 from asr.substitutions import read_substitutions
+from asr.textfiles import Columns
 
 
 @pytest.fixture
@@ -76,6 +77,7 @@ def test_normalisers_and_substitutions(files: tuple[Path, Path], tmp_path: Path)
         ("a => b\na => c\n", r"rules:2: 'a' has another rule"),
         ("! => b\n", r"rules:1: nothing is left of '!'"),
         ("[a] => [b] / [x] __ [ ]\n", r"rules:1: rules that depend on their neighbours"),
+        ("[a] => [{b c / b d}] / [ ] __ [ ]\n", r"rules:1: alternatives in braces"),
     ],
 )
 def test_bad_substitutions(tmp_path: Path, text: str, message: str) -> None:
@@ -127,6 +129,15 @@ def test_speaker_file_and_patterns(files: tuple[Path, Path], tmp_path: Path) -> 
         score_files(*files, ScoreOptions(speaker_pattern="^x"))
     with pytest.raises(AsrError, match="--speaker-pattern"):
         score_files(*files, ScoreOptions(speaker_pattern="("))
+    (tmp_path / "utt2spk").write_text("x-1 anna\n")
+    with pytest.raises(AsrError, match="has no utterance id of .*, such as 'a-1'"):
+        score_files(*files, ScoreOptions(speakers=tmp_path / "utt2spk"))
+    (tmp_path / "r.jsonl").write_text('{"id": "u", "text": "one"}\n')
+    columns = Columns(speaker="who")
+    with pytest.raises(AsrError, match="--speaker-column 'who': neither file"):
+        score_files(
+            tmp_path / "r.jsonl", tmp_path / "r.jsonl", ScoreOptions(reference_columns=columns)
+        )
 
 
 def test_vocabulary_is_the_first_word_of_each_line(
@@ -168,6 +179,14 @@ def test_compare_two_reports(files: tuple[Path, Path], tmp_path: Path) -> None:
     assert isinstance(
         _run("compare", tmp_path / "a", tmp_path / "b", "--name", "x").exception, AsrError
     )
+
+
+def test_trn_files_of_a_report_are_read_again(tmp_path: Path) -> None:
+    table = tmp_path / "a.csv"
+    table.write_text("id,text\nmy talk,hello there\nmy_talk,good day\ntalk (2),bye\n")
+    _run("score", table, table, "-o", tmp_path / "report")
+    again = score_files(tmp_path / "report" / "ref.trn", tmp_path / "report" / "hyp.trn").score
+    assert [one.reference for one in again.utterances] == ["hello there", "good day", "bye"]
 
 
 def test_compare_needs_two(tmp_path: Path) -> None:

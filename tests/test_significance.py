@@ -135,7 +135,7 @@ def test_mapsswe_by_hand() -> None:
     test = mapsswe(a, b)
     assert test.num_segments == 3
     assert test.z == pytest.approx((2 / 3) / (1.52753 / math.sqrt(3)), rel=1e-4)
-    assert test.p_value == pytest.approx(0.4497, abs=1e-4)
+    assert test.p_value == pytest.approx(0.5286, abs=1e-4)  # Student's t of 0.7559, 2 degrees
 
 
 def test_mapsswe_without_any_difference() -> None:

@@ -117,6 +117,10 @@ def test_quotes_in_a_tsv_are_text(tmp_path: Path) -> None:
         ("a.csv", "id,text\nu\n", r"a.csv:2: 1 columns, but the header has 2"),
         ("a.csv", "x,y,z\n1,2,3\n", r"a.csv:1: 3 columns without a header.*--id-column"),
         ("a.csv", "id,text\n", r"a.csv has no utterances"),
+        ("a.csv", ",,\n", r"a.csv has no utterances"),
+        ("a.csv", "name,text\nu,one\n", r"a.csv:1: .*'name', 'text'.*--id-column"),
+        ("a.csv", 'id,text\nt,two\nu,"one\nv,six\n', r"a.csv:3: this row is not CSV"),
+        ("a.csv", "path,text\n,one\n", r"a.csv:2: 'path' names no file"),
     ],
 )
 def test_bad_files_say_where_and_what_to_do(
@@ -124,6 +128,27 @@ def test_bad_files_say_where_and_what_to_do(
 ) -> None:
     with pytest.raises(TextFileError, match=message):
         read_texts(_file(tmp_path, name, text), "reference")
+
+
+def test_the_option_that_would_help_is_named(tmp_path: Path) -> None:
+    path = _file(tmp_path, "a.jsonl", '{"id": "u", "words": "x"}\n')
+    with pytest.raises(TextFileError, match=r"Name it with --text-column"):
+        read_texts(path, "reference")
+    with pytest.raises(TextFileError, match=r"Name it with --hypothesis-column"):
+        read_texts(path, "hypothesis")
+
+
+def test_one_line_of_json_under_a_named_id(tmp_path: Path) -> None:
+    path = _file(tmp_path, "a.jsonl", '{"name": "u1", "text": "one"}\n')
+    assert read_texts(path, "reference", columns=Columns(id="name")).texts == {"u1": "one"}
+
+
+def test_long_cells_and_numbers_that_are_none(tmp_path: Path) -> None:
+    text = "one " * 50_000
+    path = _file(tmp_path, "a.csv", f"id,text,duration\nu,{text},nan\n")
+    texts = read_texts(path, "reference")
+    assert texts.texts == {"u": text}
+    assert texts.facts["u"].duration_s is None
 
 
 def test_other_encodings_by_name(tmp_path: Path) -> None:
@@ -163,13 +188,64 @@ def test_ctm_words_fall_into_stm_segments_by_their_middle(tmp_path: Path) -> Non
     assert hypotheses.facts["rec-1-0.000-2.000"].confidences == (0.9, 0.8)
 
 
+@pytest.mark.parametrize(
+    ("stm", "ctm", "texts"),
+    [
+        ("r A s 0 9 -\nr A t 2 3 -\n", "1 a\n2.5 b\n5 c\n", ["a b c", ""]),
+        ("r A s 0 5 -\nr A t 4 9 -\n", "1 a\n4.5 b\n6 c\n", ["a b", "c"]),
+        ("r A s 1 2 -\nr A t 4 5 -\n", "0 a\n2.5 b\n3.9 c\n9 d\n", ["a b", "c d"]),
+        ("r A s 0 8 -\nr A t 1 2 -\nr A u 20 21 -\n", "9 a\n15 b\n", ["a", "", "b"]),
+        ("r A s 0 2 -\nr A t 2 4 -\n", "2 a\n", ["", "a"]),
+    ],
+)
+def test_words_of_overlapping_segments_go_where_sclite_puts_them(
+    tmp_path: Path, stm: str, ctm: str, texts: list[str]
+) -> None:
+    segments = read_stm(_file(tmp_path, "r.stm", stm))
+    lines = [line.split() for line in ctm.splitlines()]
+    words = "".join(f"r A {time} 0 {word}\n" for time, word in lines)
+    found = words_to_segments(tmp_path, read_ctm(_file(tmp_path, "h.ctm", words)), segments)
+    assert list(found.texts.values()) == texts
+
+
+def test_segments_of_a_recording_without_words_are_missing(tmp_path: Path) -> None:
+    segments = read_stm(_file(tmp_path, "r.stm", "r A s 0 2 one\nq A s 0 2 two\n"))
+    words = read_ctm(_file(tmp_path, "h.ctm", "r A 0.1 0.2 one\n"))
+    assert list(words_to_segments(tmp_path, words, segments).texts) == ["r-A-0.000-2.000"]
+
+
+def test_channels_that_are_called_otherwise(tmp_path: Path) -> None:
+    segments = read_stm(_file(tmp_path, "r.stm", "r A s 0 2 one\n"))
+    words = read_ctm(_file(tmp_path, "h.ctm", "r 1 0.1 0.2 one\n"))
+    with pytest.raises(TextFileError, match=r"in common: 'r 1' here, 'r A' there"):
+        words_to_segments(tmp_path, words, segments)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("r A s 0 2 one\nr A t 0 2 two\n", r"a.stm:2: the same recording.* line 1"),
+        ("r A s 0 2 i { uh / um } think\n", r"a.stm:1: alternatives in braces"),
+        ("r A s 0 inf one\n", r"a.stm:1: 'inf' is not a number"),
+    ],
+)
+def test_bad_stm_lines(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(TextFileError, match=message):
+        read_stm(_file(tmp_path, "a.stm", text))
+
+
 def test_ctm_alone_is_a_text_for_each_recording(tmp_path: Path) -> None:
     words = read_ctm(_file(tmp_path, "h.ctm", "b 1 2 1 two\nb 1 1 1 one\na 1 0 1 x\n"))
     assert recordings_to_texts(tmp_path, words).texts == {"a": "x", "b": "one two"}
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("a.ctm", "rec 1 0.1 x word\n"), ("a.ctm", "rec 1 0.1\n")]
+    ("name", "text"),
+    [
+        ("a.ctm", "rec 1 0.1 x word\n"),
+        ("a.ctm", "rec 1 0.1\n"),
+        ("a.ctm", "rec 1 0.1 0.2 word nan\n"),
+    ],
 )
 def test_bad_ctm_lines(tmp_path: Path, name: str, text: str) -> None:
     with pytest.raises(TextFileError, match=r"a.ctm:1: "):
