@@ -51,9 +51,9 @@ class FeatureConfig:
     def __post_init__(self) -> None:
         if self.kind not in ("mfcc", "logmel"):
             raise UsageError(f"features.kind must be mfcc or logmel, not {self.kind!r}")
-        if self.n_mfcc > self.n_mels:
+        if not 1 <= self.n_mfcc <= self.n_mels:
             raise UsageError(
-                f"features.n_mfcc ({self.n_mfcc}) must not exceed features.n_mels ({self.n_mels})"
+                f"features.n_mfcc must be 1 to features.n_mels ({self.n_mels}), not {self.n_mfcc}"
             )
         if not 0 < self.hop_length <= self.win_length <= self.n_fft:
             raise UsageError("features need 0 < hop_length <= win_length <= n_fft")

@@ -1,6 +1,7 @@
 """Checkpoint files: whole or not there, and not before the log; a full disk spares the one before."""
 
 import csv
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,7 +41,13 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
 
 
 def save(path: Path, step: int, **more: object) -> None:
-    content = {"global_step": step, "asr_position": (1, 2), "state_dict": {"w": torch.ones(2, 3)}}
+    content = {
+        "global_step": step,
+        "asr_position": (1, 2),
+        "state_dict": {"w": torch.ones(2, 3)},
+        "optimizer_states": [{"param_groups": [{}, {}]}],
+        "lr_schedulers": [{"last_epoch": step}],
+    }
     WholeFiles().save_checkpoint(content | more, path)
 
 
@@ -62,6 +69,32 @@ def test_the_newest_whole_checkpoint_is_found(tmp_path: Path) -> None:
     assert found.shapes == {"w": (2, 3)}
     assert "nothing to resume" in said[0]
     assert "last.ckpt is damaged" in said[1]
+
+
+def test_the_times_of_a_copy_say_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    for name, step in (("last.ckpt", 9), ("epoch=001-wer=0.8.ckpt", 9), ("epoch=000.ckpt", 5)):
+        save(folder / name, step, optimizer_states=[{"param_groups": [{}, {}, {}]}])
+    os.utime(folder / "last.ckpt", (1, 1))
+    found = checkpoint_to_resume(tmp_path, print)
+    assert found is not None
+    assert (found.path.name, found.step) == ("last.ckpt", 9)
+    assert (found.optimizer, found.schedule) == ("muon", "cosine")
+
+
+def test_fewer_checkpoints_are_kept_from_a_resume_on(tmp_path: Path) -> None:
+    """Among equals the newer ones."""
+    rates = {"a": 0.9, "b": 0.7, "c": 0.8, "d": 0.7}
+    paths = [str(tmp_path / f"{name}.ckpt") for name in rates]
+    for path in paths:
+        Path(path).touch()
+    before = BestCheckpoints(tmp_path, 4)
+    before.best_k_models = dict(zip(paths, map(torch.tensor, rates.values()), strict=True))
+    before.best_model_path, before.kth_best_model_path = paths[1], paths[0]
+    after = BestCheckpoints(tmp_path, 2)
+    after.load_state_dict(before.state_dict())
+    assert sorted(path.stem for path in tmp_path.iterdir()) == ["b", "d"]
+    assert (after.best_model_path, after.kth_best_model_path) == (paths[3], paths[1])
 
 
 def test_another_network_is_refused_by_name(tmp_path: Path) -> None:
@@ -94,18 +127,29 @@ def test_of_checkpoints_with_the_same_wer_the_newer_is_kept(tmp_path: Path) -> N
 
 
 @dataclass
+class OfProcesses:
+    """Whether another process was told to stop."""
+
+    other_was_asked: bool = False
+
+    def reduce_boolean_decision(self, decision: bool, all: bool = True) -> bool:
+        assert not all
+        return decision or self.other_was_asked
+
+
+@dataclass
 class FakeTrainer:
     """What LastCheckpoint asks of a trainer: epochs of `batches`, a step each `accumulate` of them."""
 
     batches: int
     accumulate_grad_batches: int = 1
-    world_size: int = 1
     max_epochs: int = 4
     current_epoch: int = 0
     global_step: int = 0
     is_last_batch: bool = False
     should_stop: bool = False
     saved: list[int] = field(default_factory=list)
+    strategy: Any = field(default_factory=lambda: OfProcesses())
     _logger_connector: Any = field(default_factory=MagicMock)
 
     def save_checkpoint(self, path: Path) -> None:
@@ -146,14 +190,16 @@ def test_the_last_epoch_leaves_a_checkpoint(tmp_path: Path) -> None:
     assert trainer.saved == [-1, 4, -1, 6]
 
 
-@pytest.mark.parametrize(("world_size", "saved"), [(1, [1]), (2, [])])
-def test_ctrl_c_saves_where_one_process_trains(
-    tmp_path: Path, world_size: int, saved: list[int]
+@pytest.mark.parametrize(("batches", "saved"), [(4, [1]), (1, [-1, 1])])
+@pytest.mark.parametrize("another", [False, True])
+def test_ctrl_c_saves_at_the_next_place_to_go_on_from(
+    tmp_path: Path, batches: int, saved: list[int], another: bool
 ) -> None:
+    """After a step; in an epoch's last batch, after the validation. For another process's Ctrl-C too."""
     interrupt = InterruptBetweenBatches()
     callback = LastCheckpoint(tmp_path, every_steps=100, interrupt=interrupt)
-    trainer = FakeTrainer(4, world_size=world_size)
-    interrupt.asked = True
+    trainer = FakeTrainer(batches, strategy=OfProcesses(other_was_asked=another))
+    interrupt.asked = not another
     with pytest.raises(KeyboardInterrupt):
         trainer.epoch(callback)
     assert trainer.saved == saved

@@ -124,6 +124,19 @@ def test_overrides_come_last() -> None:
         ("callbacks.ema_decay=1", "callbacks.ema_decay must be in [0, 1)"),
         ("callbacks.average_count=0", "must be at least 1"),
         ("trainer.max_skipped_in_a_row=0", "must be at least 1"),
+        ("trainer.max_epochs=-1", "trainer.max_epochs must be at least 1, not -1"),
+        ("trainer.validate_every_epochs=0", "trainer.validate_every_epochs must be at least 1"),
+        ("trainer.threads=0", "trainer.threads must be at least 1"),
+        ("optimizer.lr=-1", "optimizer needs lr > 0"),
+        ("optimizer.beta1=2", "optimizer.beta1 and optimizer.beta2 must be in [0, 1)"),
+        ("seed=-1", "seed must be 0 to 4294967295, not -1"),
+        ("features.n_mfcc=0", "features.n_mfcc must be 1 to features.n_mels (40), not 0"),
+        (
+            "+encoder.hiden_size=3",
+            "no such key: encoder.hiden_size. Did you mean encoder.hidden_size?",
+        ),
+        ("+optimizer.lrr=1", "no such key: optimizer.lrr. Did you mean optimizer.lr?"),
+        ("run_dir=a=b", "bad configuration: mismatched input '='"),
         ("trainer.precision=bf16", "trainer.precision must be one of 32-true"),
         ("resume", "'resume' is no override; write key=value"),
     ],
@@ -184,6 +197,15 @@ def test_a_recipe_of_ones_own_by_path(tmp_path: Path) -> None:
     assert config.trainer.max_epochs == 7
 
 
+def test_a_recipe_here_has_the_name_of_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.yaml").write_text("seed: 3\n")
+    monkeypatch.chdir(tmp_path)
+    for path in ("mine.yaml", "./mine.yaml", str(tmp_path / "mine.yaml")):
+        assert load_config([f"recipe={path}"]).run_dir == "runs/mine"
+
+
 def test_a_misspelt_key_in_a_recipe_fails_too(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("augment:\n  freq_mask: 3\n")
@@ -214,6 +236,25 @@ def test_groups_choose_several_keys_at_once(choice: str, expected: tuple[str, st
     trainer = config.trainer
     assert (config.features.kind, trainer.accelerator, trainer.precision) == expected
     assert trainer.max_epochs == load_config(["recipe=librispeech/mini"]).trainer.max_epochs
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], (0.3, 0.2, 2.0)),  # as the recipe has it
+        (["loss=ctc"], (0.0, 0.0, 2.0)),
+        (["loss=cr-ctc"], (0.0, 0.2, 2.5)),
+        (["loss=intermediate"], (0.3, 0.0, 2.0)),
+        (["loss.intermediate_weight=0.1", "loss=cr-ctc"], (0.1, 0.2, 2.5)),
+    ],
+)
+def test_a_group_on_the_command_line_stands_above_the_recipe(
+    overrides: list[str], expected: tuple[float, float, float]
+) -> None:
+    loss = load_config(["recipe=librispeech/mini", *overrides]).loss
+    assert (
+        loss.intermediate_weight, loss.consistency_weight, loss.consistency_time_masks
+    ) == expected  # fmt: skip
 
 
 def test_every_file_of_every_group_composes() -> None:

@@ -24,6 +24,7 @@ from asr.training.optim import (
     WarmupPlateau,
     adamw,
     lr_factor,
+    lr_schedule,
     make_optimizer,
     orthogonalized,
     shared,
@@ -216,6 +217,29 @@ def test_plateau_goes_on_from_its_state_with_new_settings() -> None:
     assert resumed.last_epoch == 3
     assert resumed.config.patience == 5
     assert step(resumed_optimizer, resumed) == 0.5
+
+
+@pytest.mark.parametrize("kind", ["cosine", "plateau"])
+def test_a_resumed_run_has_the_settings_that_it_is_given(kind: str) -> None:
+    """A third of the learning rate at the same place of its curve, another decay and other betas."""
+
+    def made(**settings: float) -> tuple[torch.optim.Optimizer, Any]:
+        optimizer = make_optimizer(Small(), OptimizerConfig(kind="muon", **settings))
+        config = SchedulerConfig(kind=kind, warmup_steps=4)
+        return optimizer, lr_schedule(optimizer, 20, config)
+
+    before, schedule = made(lr=3e-3)
+    step(before, schedule, 2)
+    after, resumed = made(lr=1e-3, weight_decay=0.5, beta1=0.8)
+    after.load_state_dict(copy.deepcopy(before.state_dict()))
+    resumed.load_state_dict(schedule.state_dict())
+    assert [group["lr"] for group in after.param_groups] == pytest.approx([0.75e-3] * 3)
+    assert [group["weight_decay"] for group in after.param_groups] == [0.5, 0.5, 0.0]
+    assert after.param_groups[1]["betas"] == (0.8, 0.98)
+    step(after, resumed)
+    step(before, schedule)
+    assert after.param_groups[0]["lr"] == pytest.approx(1e-3)
+    assert before.param_groups[0]["lr"] == pytest.approx(3e-3)
 
 
 class Gradients(lightning.Callback):

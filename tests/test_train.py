@@ -236,6 +236,26 @@ def test_ctrl_c_says_how_to_go_on(corpus: Path, workers: int) -> None:
     assert "Traceback" not in messages
 
 
+def test_ctrl_c_stops_two_processes_at_the_same_step(corpus: Path) -> None:
+    run_dir = corpus / "runs/stopped-ddp"
+    settings = ["trainer.max_epochs=500", "trainer.devices=2", "trainer.strategy=ddp"]
+    settings += ["callbacks.checkpoint_every_steps=3"]
+    command = [sys.executable, "-m", "asr", "train", *overrides(corpus, run_dir), *settings]
+    last = run_dir / "checkpoints/last.ckpt"
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, process_group=0)
+    deadline = time.monotonic() + 120
+    while not last.is_file() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 130, messages
+    assert "the same command with resume=true goes on" in messages
+    stopped = torch.load(last, weights_only=True)["global_step"]
+    log = (run_dir / "logs/csv/metrics.csv").read_text()
+    steps = [int(row["step"]) for row in csv.DictReader(log.splitlines()) if row["train/loss"]]
+    assert max(steps) == stopped - 1  # nothing that was done is lost
+
+
 def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(
     corpus: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -435,6 +455,11 @@ def test_a_run_folder_is_not_overwritten(finished: Path, corpus: Path) -> None:
         train(overrides(corpus, finished))
     with pytest.raises(UsageError, match="belongs to another recipe"):
         train(["recipe=librispeech/mini", f"run_dir={finished}", "resume=true"])
+    resumed = [*overrides(corpus, finished), "trainer.max_epochs=57", "resume=true"]
+    with pytest.raises(UsageError, match=r"with optimizer\.kind=adamw, not muon"):
+        train([*resumed, "optimizer.kind=muon"])
+    with pytest.raises(UsageError, match=r"with scheduler\.kind=cosine, not plateau"):
+        train([*resumed, "scheduler.kind=plateau"])
 
 
 def test_what_cannot_be_trained_on_is_left_out_and_named(corpus: Path, tmp_path: Path) -> None:
@@ -466,6 +491,8 @@ def test_failures_before_training_leave_no_run_folder(corpus: Path, tmp_path: Pa
     bad = overrides(corpus, run_dir)
     with pytest.raises(AsrError, match="no manifest at"):
         train([*bad, "data.train=[nowhere.jsonl]"])
+    with pytest.raises(AsrError, match="no manifest at"):
+        train([*bad, "data.test=[nowhere.jsonl]"])
     with pytest.raises(UsageError, match=r"data\.dev is empty"):
         train([*bad, "data.dev=[]"])
     with pytest.raises(UsageError, match=r"data\.corpus must be"):

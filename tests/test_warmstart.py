@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +21,7 @@ from asr.training.warmstart import (
     check_same_network,
     lexicon_path,
     take_weights,
+    vocabulary_to_keep,
     with_phones_of,
 )
 
@@ -73,6 +76,19 @@ def test_the_head_keeps_the_rows_of_tokens_that_both_have(tiny_bundle: Bundle) -
     assert "4 tokens kept, new: 'ä'; gone: \"'\" 'c' 'd'" in done
 
 
+def test_letters_that_a_bundle_lacks_are_put_after_its_own(tiny_bundle: Bundle) -> None:
+    """Small training texts lack most letters: they are no reason to forget those."""
+    data: Any = SimpleNamespace(
+        tokenizer=CharTokenizer.from_texts(["ab ä"]),
+        train_examples=[SimpleNamespace(text="ab ä"), SimpleNamespace(text="é")],
+    )
+    tokenizer = vocabulary_to_keep(tiny_bundle, data)
+    assert tokenizer is not None
+    assert tokenizer.tokens == (*tiny_bundle.tokenizer.tokens, "ä", "é")
+    data.train_examples = [SimpleNamespace(text="ab")]
+    assert vocabulary_to_keep(tiny_bundle, data) is tiny_bundle.tokenizer
+
+
 def test_the_head_for_phones_is_taken_where_both_have_the_same(phone_bundle: Bundle) -> None:
     old, name = phone_bundle.model.state_dict(), "phone_head.linear.weight"
     for phones, same in ((phone_bundle.phones, True), (phone_bundle.phones[::-1], False)):
@@ -112,7 +128,7 @@ def test_the_lexicon_is_the_runs_own_or_its_starts_or_the_one_that_comes_with_as
 def test_a_run_starts_from_a_bundle_and_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Texts without "d" keep the bundle's vocabulary; a new letter makes a new one; resume wins."""
+    """Texts without "d" keep the bundle's vocabulary; a new letter is added to it; resume wins."""
     write_corpus(tmp_path, train=24, dev=4)
     write_recipe(tmp_path)
     short = ["trainer.max_epochs=1", "scheduler.warmup_steps=1000", "logger=csv"]
@@ -136,5 +152,5 @@ def test_a_run_starts_from_a_bundle_and_resumes(
     assert "resuming" in said
     other = [*overrides(tmp_path, tmp_path / "more"), *short, f"init_from={start}"]
     trained = train([*other, f"data.train=[{tmp_path / 'more.jsonl'}]"])
-    assert "3 tokens kept, new: 'z'; gone: 'b' 'c' 'd'" in capsys.readouterr().err
-    assert load_bundle(trained.bundle_path).tokenizer == CharTokenizer.from_texts(["a z"])
+    assert "6 tokens kept, new: 'z'; gone: none" in capsys.readouterr().err
+    assert load_bundle(trained.bundle_path).tokenizer.tokens == (*old.tokenizer.tokens, "z")

@@ -10,7 +10,7 @@ import soundfile
 
 from asr.errors import AsrError
 from asr.manifest import Utterance
-from asr.training.waveforms import CachedWaveforms, DecodedWaveforms
+from asr.training.waveforms import CachedWaveforms, DecodedWaveforms, check_files
 
 
 def test_the_cache_gives_the_decoders_samples(utterances: list[Utterance], tmp_path: Path) -> None:
@@ -50,9 +50,10 @@ def test_unreadable_files_are_all_listed_and_leave_no_cache(
     ):
         CachedWaveforms(utterances, 16_000, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
-    utterances[0].audio_path.unlink()
-    with pytest.raises(AsrError, match=r"0\.flac"):
-        CachedWaveforms(utterances, 16_000, tmp_path / "cache")
+    for number in (0, 2):
+        utterances[number].audio_path.unlink()
+    with pytest.raises(AsrError, match=r"2 of 4 audio files(.|\n)*0\.flac: no (.|\n)*2\.flac: no "):
+        check_files(utterances)
 
 
 def cache_file(cache_folder: Path, suffix: str) -> Path:

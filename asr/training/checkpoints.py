@@ -17,6 +17,7 @@ from torch import Tensor
 from asr.errors import AsrError
 from asr.training.interrupt import InterruptBetweenBatches
 from asr.training.lit_module import epoch_batches_of, position_of, tokens_of
+from asr.training.optim import MUON_GROUPS
 
 CHECKPOINT_FOLDER = "checkpoints"
 RECENT_FOLDER = "recent"
@@ -91,6 +92,19 @@ class BestCheckpoints(MovableCheckpoints):
             save_top_k=count,
         )
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what was known, and of more checkpoints than are kept now the best."""
+        super().load_state_dict(state_dict)
+        if self.save_top_k < 0 or len(self.best_k_models) <= self.save_top_k:
+            return
+        newest_first = list(self.best_k_models)[::-1]
+        ranked = sorted(newest_first, key=lambda path: float(self.best_k_models[path]))
+        for path in ranked[self.save_top_k :]:
+            del self.best_k_models[path]
+            Path(path).unlink(missing_ok=True)
+        self.best_model_path, self.kth_best_model_path = ranked[0], ranked[self.save_top_k - 1]
+        self.kth_value = self.best_k_models[self.kth_best_model_path]
+
     def check_monitor_top_k(self, trainer: Any, current: Tensor | None = None) -> bool:
         """Whether a WER is good enough to be kept."""
         worst = self.best_k_models.get(self.kth_best_model_path)
@@ -104,8 +118,8 @@ class LastCheckpoint(CheckpointCallback):
 
     Saved right after a step alone: with accumulated batches, a checkpoint between two steps would lose
     the gradients of the batches since. After the last batch of an epoch it waits for the epoch's end: a
-    run that goes on from before its validation would leave that out. On Ctrl-C several processes save
-    nothing: they need not have been told in the same step.
+    run that goes on from before its validation would leave that out, and Ctrl-C waits for it too.
+    Several processes ask each other after each step whether one of them was told to stop.
 
     What the step has logged goes to the loggers first. Lightning does that after `on_train_batch_end`: a
     run that was killed in between would go on from a step whose loss is not in the log.
@@ -129,8 +143,10 @@ class LastCheckpoint(CheckpointCallback):
         if (batch_idx + 1) % trainer.accumulate_grad_batches and not trainer.is_last_batch:
             return
         self._is_due = trainer.global_step % self.every_steps == 0
-        is_asked = self.interrupt is not None and self.interrupt.asked
-        if not trainer.is_last_batch and (self._is_due or (is_asked and trainer.world_size == 1)):
+        if trainer.is_last_batch:
+            return
+        is_asked = self._is_asked(trainer)
+        if self._is_due or is_asked:
             trainer._logger_connector.update_train_step_metrics()
             self._save(trainer)
         if is_asked:
@@ -139,8 +155,16 @@ class LastCheckpoint(CheckpointCallback):
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
         """Save what waited for it; and what training leaves."""
         ends = trainer.current_epoch + 1 == trainer.max_epochs or trainer.should_stop
-        if self._is_due or ends:
+        is_asked = self._is_asked(trainer)
+        if self._is_due or ends or is_asked:
             self._save(trainer)
+        if is_asked:
+            raise KeyboardInterrupt
+
+    def _is_asked(self, trainer: Any) -> bool:
+        """Whether Ctrl-C was pressed for this process or, as all must know alike, for another."""
+        asked = self.interrupt is not None and self.interrupt.asked
+        return bool(trainer.strategy.reduce_boolean_decision(asked, all=False))
 
     def _save(self, trainer: Any) -> None:
         if trainer.global_step != self._saved_step:
@@ -172,6 +196,7 @@ class Checkpoint:
         step: optimizer steps done.
         averaged: it holds a moving average beside the weights (callbacks.average=ema).
         shapes: of the network's tensors, by name.
+        optimizer, schedule: of what kind they were.
         epoch_batches: batches that each process had in an epoch; None where not written down.
         tokens: the vocabulary; None where not written down.
     """
@@ -181,6 +206,8 @@ class Checkpoint:
     step: int
     averaged: bool
     shapes: dict[str, tuple[int, ...]]
+    optimizer: str
+    schedule: str
     epoch_batches: int | None = None
     tokens: tuple[str, ...] | None = None
 
@@ -214,22 +241,34 @@ def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def checkpoint_to_resume(run_dir: Path, say: Callable[[str], None]) -> Checkpoint | None:
-    """The newest readable checkpoint; a damaged one is named and passed over."""
-    paths = (run_dir / CHECKPOINT_FOLDER).glob("*.ckpt")
-    for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
+    """The readable checkpoint that is furthest on; damaged ones are named and passed over.
+
+    The files' times say nothing: a copied folder has others.
+    """
+    found: list[Checkpoint] = []
+    for path in sorted((run_dir / CHECKPOINT_FOLDER).glob("*.ckpt")):
         try:
-            found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            return Checkpoint(
-                path,
-                position_of(found),
-                int(found["global_step"]),
-                averaged="averaging_state" in found,
-                shapes=shapes_of(found["state_dict"]),
-                epoch_batches=epoch_batches_of(found),
-                tokens=tokens_of(found),
-            )
-        except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
+            found.append(_read(path))
+        except (OSError, RuntimeError, LookupError, ValueError, pickle.UnpicklingError) as error:
             reason = str(error).splitlines()[0]
-            say(f"checkpoint {path} is damaged ({reason}): trying the one before it")
-    say(f"nothing to resume in {run_dir}: starting from the beginning")
-    return None
+            say(f"checkpoint {path} is damaged ({reason}): it is passed over")
+    if not found:
+        say(f"nothing to resume in {run_dir}: starting from the beginning")
+        return None
+    return max(found, key=lambda one: (one.step, one.path.name == LAST_CHECKPOINT))
+
+
+def _read(path: Path) -> Checkpoint:
+    content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    groups = content["optimizer_states"][0]["param_groups"]
+    return Checkpoint(
+        path,
+        position_of(content),
+        int(content["global_step"]),
+        averaged="averaging_state" in content,
+        shapes=shapes_of(content["state_dict"]),
+        optimizer="muon" if len(groups) == MUON_GROUPS else "adamw",
+        schedule="plateau" if "scale" in content["lr_schedulers"][0] else "cosine",
+        epoch_batches=epoch_batches_of(content),
+        tokens=tokens_of(content),
+    )

@@ -1,7 +1,8 @@
 """The typed schema of a run: every key a recipe or the command line can set, with its default.
 
-Composition is Hydra's: conf/train.yaml, then the recipe, then overrides. Because the schema comes
-first, a misspelt key fails; the error suggests the key that was probably meant.
+Composition is Hydra's: conf/train.yaml, then the recipe, then overrides, of which those that choose a
+group (``loss=cr-ctc``) come first. A misspelt key fails; the error suggests the key that was probably
+meant.
 """
 
 import difflib
@@ -34,6 +35,8 @@ from asr.training.engine_config import (
     TrainerConfig,
 )
 from asr.training.objective import LossConfig
+
+_YAML = (".yaml", ".yml")
 
 
 @dataclass
@@ -114,8 +117,9 @@ class RunConfig:
         resume: go on from run_dir's last checkpoint.
         init_from: a bundle whose weights training starts from (a checkpoint that is resumed goes before
             it). Its front end and encoder are taken whatever the recipe says; keys given on the
-            command line go before the bundle's. Its vocabulary is kept where it can write every
-            training text, else a new one is made of the texts.
+            command line go before the bundle's. Its vocabulary is kept, with the characters that the
+            training texts have besides; one of pieces that cannot write them all makes way for a new
+            one.
     """
 
     recipe_name: str = "custom"
@@ -138,6 +142,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         self.loss.taps(self.encoder.num_layers)
+        if not 0 <= self.seed < 2**32:
+            raise UsageError(f"seed must be 0 to {2**32 - 1}, not {self.seed}")
         if self.loss.consistency_weight and not self.augment.active:
             raise UsageError(
                 "loss.consistency_weight needs views that differ: set augment.time_masks, "
@@ -179,7 +185,7 @@ def load_config(overrides: Sequence[str]) -> RunConfig:
 
 def _find_recipe(recipe: str) -> Path:
     """The file of a recipe by its name or path."""
-    if recipe.endswith((".yaml", ".yml")):
+    if recipe.endswith(_YAML):
         path = Path(recipe)
         if not path.is_file():
             raise UsageError(f"no recipe file {recipe}. {_recipes_there_are()}")
@@ -201,17 +207,34 @@ def _compose(path: Path, recipe: str, overrides: Sequence[str]) -> RunConfig:
     try:
         store.store(name="run_schema", node=_schema())
         settings = OmegaConf.load(path)
+        chosen = _chosen_groups(overrides)
         with initialize_config_dir(str(config_root() / "conf"), version_base="1.3"):
-            composed = _with_recipe(settings, overrides)
+            composed = _with_recipe(OmegaConf.merge(settings, chosen), overrides)
             if composed.init_from is not None:
                 settings = OmegaConf.merge(settings, _network_of(composed.init_from, overrides))
-                composed = _with_recipe(settings, overrides)
+                composed = _with_recipe(OmegaConf.merge(settings, chosen), overrides)
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(_explain(error)) from None
-    composed.recipe_name = path.stem if recipe == str(path) else recipe
+    _check_keys(composed)
+    composed.recipe_name = path.stem if recipe.endswith(_YAML) else recipe
     return to_run_config(composed)
+
+
+def _chosen_groups(overrides: Sequence[str]) -> dict[str, Any]:
+    """What the groups that overrides choose (`loss=cr-ctc`) have in them, to stand above the recipe."""
+    named = (override.partition("=") for override in overrides)
+    files = {key: config_root() / "conf" / key / f"{value}.yaml" for key, _, value in named}
+    return {key: OmegaConf.load(file) for key, file in files.items() if file.is_file()}
+
+
+def _check_keys(composed: DictConfig) -> None:
+    """Hydra's `+key=value` adds keys that nobody reads."""
+    known = set(all_keys())
+    for key in _flatten(OmegaConf.to_container(composed)):
+        if key not in known:
+            raise UsageError(_no_such_key(key))
 
 
 def _with_recipe(settings: DictConfig | ListConfig, overrides: Sequence[str]) -> DictConfig:
@@ -280,8 +303,13 @@ def _explain(error: Exception) -> str:
     full_key = re.search(r"full_key: (\S+)", text) or re.search(r"override '([^']+)'", text)
     wrong = full_key[1] if full_key else (match[1] or match[2] if match else "")
     if match is None:
-        first = str(chain[-1]).strip().splitlines()[0]
+        said = [str(cause).strip() for cause in chain if cause.args and cause.args[0]]
+        first = said[-1].splitlines()[0] if said else type(error).__name__
         return f"bad configuration: {first}" + (f" (key {wrong})" if wrong else "")
+    return _no_such_key(wrong)
+
+
+def _no_such_key(wrong: str) -> str:
     close = _closest_key(wrong)
     return f"no such key: {wrong}." + (f" Did you mean {close}?" if close else "")
 

@@ -25,7 +25,12 @@ from asr.training.config import DataConfig
 from asr.training.dataset import BatchLoader, Example, SpeechDataset, batch_loader
 from asr.training.phone_crf import phone_trigram
 from asr.training.sampler import BucketSampler
-from asr.training.waveforms import CachedWaveforms, DecodedWaveforms, WaveformSource
+from asr.training.waveforms import (
+    CachedWaveforms,
+    DecodedWaveforms,
+    WaveformSource,
+    check_files,
+)
 from asr.waveform_augment import (
     Effect,
     Gain,
@@ -260,9 +265,10 @@ class SpeechDataModule(lightning.LightningDataModule):
 
     def _waveforms(self, examples: Sequence[Example]) -> WaveformSource:
         sample_rate = self._model_config.features.sample_rate
+        utterances = [example.utterance for example in examples]
+        check_files(utterances)
         if self.config.cache_dir is None:
             return DecodedWaveforms(sample_rate)
-        utterances = [example.utterance for example in examples]
         return CachedWaveforms(utterances, sample_rate, Path(self.config.cache_dir))
 
     def _train_examples(self, utterances: Sequence[Utterance]) -> list[Example]:

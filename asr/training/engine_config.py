@@ -6,6 +6,10 @@ from asr.encoder import EncoderConfig
 from asr.errors import UsageError
 
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+_COUNTS = (
+    *("max_epochs", "num_nodes", "accumulate_batches", "validate_every_epochs", "log_every_steps"),
+    *("threads", "max_skipped_in_a_row"),
+)
 _AVERAGES = ("none", "best", "last", "ema")
 
 
@@ -28,6 +32,10 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         if self.kind not in ("adamw", "muon"):
             raise UsageError(f"optimizer.kind must be adamw or muon, not {self.kind!r}")
+        if self.lr <= 0 or self.weight_decay < 0 or self.clip_norm < 0:
+            raise UsageError("optimizer needs lr > 0, weight_decay >= 0 and clip_norm >= 0")
+        if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
+            raise UsageError("optimizer.beta1 and optimizer.beta2 must be in [0, 1)")
 
 
 @dataclass
@@ -92,10 +100,10 @@ class TrainerConfig:
             raise UsageError(
                 f"trainer.precision must be one of {', '.join(_PRECISIONS)}, not {self.precision!r}"
             )
-        if min(self.accumulate_batches, self.max_skipped_in_a_row) < 1:
-            raise UsageError(
-                "trainer.accumulate_batches and trainer.max_skipped_in_a_row must be at least 1"
-            )
+        for name in _COUNTS:
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise UsageError(f"trainer.{name} must be at least 1, not {count}")
 
 
 @dataclass

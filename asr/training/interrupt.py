@@ -14,7 +14,8 @@ from lightning.pytorch.callbacks import Callback
 class InterruptBetweenBatches(Callback):
     """The first SIGINT becomes KeyboardInterrupt once the batch at hand is done, the second at once.
 
-    In training `LastCheckpoint` raises it, when it has saved.
+    `LastCheckpoint` raises it, when it has saved: after a batch, or where an epoch ends after its
+    validation.
     Python raises KeyboardInterrupt wherever the process happens to be. Where that is below C++ that
     called Python (autograd, the writer of a checkpoint) and may not throw, the process aborts.
     Worker processes inherit the handler: the Ctrl-C that the terminal sends to all of them does not
@@ -36,11 +37,6 @@ class InterruptBetweenBatches(Callback):
             self._process = os.getpid()
             self._before = signal.signal(signal.SIGINT, self._note)
 
-    def on_validation_batch_end(self, trainer: Any, *_: Any) -> None:
-        """Raise what was asked for."""
-        if self.asked:
-            raise KeyboardInterrupt
-
     def on_fit_end(self, trainer: Any, module: Any) -> None:
         """Give SIGINT back."""
         self._give_back()
@@ -56,7 +52,8 @@ class InterruptBetweenBatches(Callback):
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        print("stopping after this batch; Ctrl-C again stops at once", file=sys.stderr, flush=True)
+        message = "stopping after this batch, or this validation; Ctrl-C again stops at once"
+        print(message, file=sys.stderr, flush=True)
 
     def _give_back(self) -> None:
         if self._before is not None:

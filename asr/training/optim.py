@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from asr.training.engine_config import OptimizerConfig, SchedulerConfig
 
+MUON_GROUPS = 3  # of parameters: Muon's, and the two of AdamW
 _GATES = 4  # of an LSTM, one below the other in its weight matrices
 _MOMENTUM = 0.95
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -33,7 +34,29 @@ def adamw(parameters: Iterable[torch.nn.Parameter], config: OptimizerConfig) -> 
 
 
 def make_optimizer(model: torch.nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """The optimizer that `config` names, of a model's parameters."""
+    """The optimizer that `config` names, of a model's parameters.
+
+    When it goes on from a checkpoint, it keeps what is configured now: learning rate, decay, betas.
+    """
+    optimizer = _make_optimizer(model, config)
+    settings = [
+        {name: value for name, value in group.items() if name != "params"}
+        for group in optimizer.param_groups
+    ]
+
+    def keep_settings(loaded: torch.optim.Optimizer) -> None:
+        for group, mine in zip(loaded.param_groups, settings, strict=True):
+            lr = group["lr"]
+            peak = group.get("initial_lr", lr)
+            if mine["lr"] != peak:  # as far down or up as it was
+                lr = mine["lr"] * lr / peak
+            group.update(mine | {"initial_lr": mine["lr"], "lr": lr})
+
+    optimizer.register_load_state_dict_post_hook(keep_settings)
+    return optimizer
+
+
+def _make_optimizer(model: torch.nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
     if config.kind == "adamw":
         return adamw(model.parameters(), config)
     lstms = [module for module in model.modules() if isinstance(module, torch.nn.LSTM)]
@@ -132,7 +155,7 @@ def lr_schedule(
     """The schedule that `config` names; it is stepped after every optimizer step."""
     if config.kind == "plateau":
         return WarmupPlateau(optimizer, config)
-    return LambdaLR(optimizer, lambda step: lr_factor(step, total_steps, config))
+    return WarmupCosine(optimizer, total_steps, config)
 
 
 def lr_factor(step: int, total_steps: int, config: SchedulerConfig) -> float:
@@ -147,6 +170,19 @@ def lr_factor(step: int, total_steps: int, config: SchedulerConfig) -> float:
     progress = (step - config.warmup_steps) / max(1, total_steps - config.warmup_steps)
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
     return config.final_share + (1 - config.final_share) * cosine
+
+
+class WarmupCosine(LambdaLR):
+    """Linear warm-up, then a cosine; the peak is that of the optimizer, in a resumed run too."""
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, total_steps: int, config: SchedulerConfig
+    ) -> None:
+        super().__init__(optimizer, lambda step: lr_factor(step, total_steps, config))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """How far it had come."""
+        super().load_state_dict(state_dict | {"base_lrs": self.base_lrs})
 
 
 def _warmup(step: int, config: SchedulerConfig) -> float:

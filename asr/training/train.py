@@ -11,13 +11,14 @@ from pathlib import Path
 
 import lightning
 import torch
+import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
 from asr.bundle import Bundle, Training, load_bundle, save_bundle
 from asr.errors import AsrError, UsageError
 from asr.evaluate import Evaluation, evaluate, report_names
-from asr.manifest import set_name
+from asr.manifest import read_manifest, set_name
 from asr.model import AcousticModel, ModelConfig
 from asr.pronunciation import read_lexicon
 from asr.tokenizer import Tokenizer
@@ -35,10 +36,10 @@ from asr.training.run_watch import refresh_run_page
 from asr.training.trainer import lightning_trainer
 from asr.training.warmstart import (
     check_same_network,
-    keeps_vocabulary,
     lexicon_path,
     speller_to_keep,
     take_weights,
+    vocabulary_to_keep,
     with_phones_of,
 )
 from asr.transcribe import load_model
@@ -81,6 +82,8 @@ def run(config: RunConfig) -> TrainedModel:
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     start = _start_from(config)
     manifests = prepare(config.data)
+    for manifest in manifests["test"]:
+        read_manifest(manifest)  # one that is not there or broken is no news for after the training
     module, data = _build(config, manifests, start)
     checkpoint = checkpoint_to_resume(run_dir, _say) if config.resume else None
     if checkpoint is not None:
@@ -124,6 +127,14 @@ def _check_goes_on(checkpoint: Checkpoint, config: RunConfig, module: AsrLitModu
         raise UsageError(
             f"{checkpoint.path} is of epoch {epoch}, trainer.max_epochs is {config.trainer.max_epochs}"
         )
+    here = {"optimizer.kind": config.optimizer.kind, "scheduler.kind": config.scheduler.kind}
+    there = {"optimizer.kind": checkpoint.optimizer, "scheduler.kind": checkpoint.schedule}
+    for key, value in there.items():
+        if here[key] != value:
+            raise UsageError(
+                f"{checkpoint.path} was trained with {key}={value}, not {here[key]}: go on with that, "
+                "or begin in another run_dir with init_from="
+            )
     if checkpoint.averaged and config.callbacks.average != "ema":
         raise UsageError(
             f"{checkpoint.path} holds a moving average: go on with callbacks.average=ema, as this run "
@@ -207,8 +218,9 @@ def _build(
         )
 
     data = read()
-    if start is not None and keeps_vocabulary(start, data):
-        data = read(start.tokenizer)
+    tokenizer = None if start is None else vocabulary_to_keep(start, data)
+    if tokenizer is not None:
+        data = read(tokenizer)
     phones = lexicon.phones if lexicon else ()
     model_config = ModelConfig(
         data.tokenizer.vocab_size, config.features, config.encoder, len(phones),
@@ -244,8 +256,9 @@ def _check_run_dir(run_dir: Path, config: RunConfig) -> None:
         raise UsageError(
             f"{run_dir} holds a run already: go on with resume=true, or choose another run_dir=..."
         )
-    if f"recipe_name: {config.recipe_name}\n" not in config_file.read_text("utf-8"):
-        raise UsageError(f"{run_dir} belongs to another recipe than {config.recipe_name}")
+    theirs = yaml.safe_load(config_file.read_text("utf-8"))["recipe_name"]
+    if theirs != config.recipe_name:
+        raise UsageError(f"{run_dir} belongs to the recipe {theirs}, not to {config.recipe_name}")
 
 
 def _start_run_dir(run_dir: Path, config: RunConfig, data: SpeechDataModule) -> None:

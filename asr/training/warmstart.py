@@ -10,7 +10,7 @@ from asr.encoder import EncoderConfig
 from asr.errors import UsageError
 from asr.model import AcousticModel
 from asr.pronunciation import Lexicon, Phones
-from asr.tokenizer import Tokenizer
+from asr.tokenizer import CharTokenizer, Tokenizer
 from asr.training.config import RunConfig
 from asr.training.datamodule import SpeechDataModule
 
@@ -104,12 +104,20 @@ def speller_to_keep(
     return start.model.config.speller
 
 
-def keeps_vocabulary(start: Bundle, data: SpeechDataModule) -> bool:
-    """Whether the bundle's vocabulary is of the kind wanted and can write every training text."""
+def vocabulary_to_keep(start: Bundle, data: SpeechDataModule) -> Tokenizer | None:
+    """The bundle's vocabulary, with the characters of the training texts that it lacks.
+
+    None, for one of the texts alone, where it is of another kind than is wanted, or of pieces that
+    cannot write every text.
+    """
     if type(start.tokenizer) is not type(data.tokenizer):
-        return False
-    texts = (example.text for example in data.train_examples)
-    return not start.tokenizer.unknown_characters(texts)
+        return None
+    missing = start.tokenizer.unknown_characters(example.text for example in data.train_examples)
+    if not missing:
+        return start.tokenizer
+    if not isinstance(start.tokenizer, CharTokenizer):
+        return None
+    return CharTokenizer((*start.tokenizer.tokens, *sorted(missing)))
 
 
 def _listed(tokens: list[str]) -> str:

@@ -96,13 +96,21 @@ class CachedWaveforms:
         self._open()
 
 
+def check_files(utterances: Sequence[Utterance]) -> None:
+    """AsrError with the audio files that are not there."""
+    missing = [
+        AudioError(utterance.audio_path, "no such file")
+        for utterance in utterances
+        if not utterance.audio_path.is_file()
+    ]
+    if missing:
+        raise AsrError(_describe_failures(missing, len(utterances)))
+
+
 def _cache_key(utterances: Sequence[Utterance], sample_rate: int) -> str:
     digest = hashlib.sha256(f"{_FORMAT} {sample_rate}".encode())
     for utterance in utterances:
-        try:
-            stat = utterance.audio_path.stat()
-        except OSError:
-            raise AudioError(utterance.audio_path, "no such file") from None
+        stat = utterance.audio_path.stat()
         digest.update(
             f"\n{utterance.utterance_id}\t{utterance.audio_path.resolve()}\t{stat.st_size}\t"
             f"{stat.st_mtime_ns}\t{utterance.offset_s}\t{utterance.duration_s}".encode()
