@@ -74,10 +74,13 @@ Lookup = Callable[[Item, str], Result | None]
 
 
 def transcribe_files(
-    recognizer: BatchRecognizer, inputs: Iterable[str | Path], options: BatchOptions | None = None
+    recognizer: BatchRecognizer,
+    inputs: str | Path | Iterable[str | Path],
+    options: BatchOptions | None = None,
 ) -> Iterator[Result]:
     """Transcribe files, folders, globs or manifests; results in input order, as they are ready."""
-    items = work_list([str(one) for one in inputs])
+    named = [inputs] if isinstance(inputs, str | Path) else inputs
+    items = work_list([str(one) for one in named])
     return in_order(items, transcribe_items(recognizer, items, options))
 
 

@@ -4,8 +4,9 @@ Times are rounded once, to milliseconds, on the way out. `FILE_FORMATS` and `COM
 format's name to its writer; the name is also the ending of the file.
 """
 
+import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -203,6 +204,22 @@ def _escape(text: str) -> str:
 
 def _quote(text: str) -> str:
     return text.replace('"', '""')
+
+
+def distinct_fields(names: Iterable[str]) -> list[str]:
+    """`one_field` of each of some names, told apart by a number where two would be the same.
+
+    >>> distinct_fields(["a b", "a_b", "c (2)"])
+    ['a_b', 'a_b-2', 'c__2_']
+    """
+    fields: dict[str, None] = {}
+    for name in names:
+        field = one_field(name)
+        numbered = (f"{field}-{number}" for number in itertools.count(2))
+        while field in fields:
+            field = next(numbered)
+        fields[field] = None
+    return list(fields)
 
 
 def one_field(name: str) -> str:

@@ -4,6 +4,7 @@ Names of outputs are settled here, over the whole list and before any work start
 recordings can ever write the same file.
 """
 
+import codecs
 import glob
 import os
 import re
@@ -11,7 +12,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 from asr.audio import probe
 from asr.codecs import AudioError, printable
 from asr.errors import UsageError
+from asr.formats import distinct_fields
 from asr.manifest import read_manifest
 
 AUDIO_SUFFIXES = frozenset(
@@ -40,10 +42,11 @@ class Item:
 
     Attributes:
         name: of its outputs, relative to the output folder, without the ending; unique.
-        utterance_id: its name in jsonl, ctm and trn; unique.
+        utterance_id: its name in jsonl; unique.
         problem: why it cannot be read, if that was found while listing.
         duplicate_of: the `name` of the same recording earlier in the list.
         extra: what else its manifest line said.
+        field_id: its name in ctm and trn, the utterance_id without spaces or brackets; unique.
     """
 
     path: Path
@@ -55,6 +58,7 @@ class Item:
     problem: str = ""
     duplicate_of: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+    field_id: str = ""
 
     @property
     def label(self) -> str:
@@ -65,11 +69,11 @@ class Item:
 
 @dataclass(frozen=True)
 class _Found:
-    """An input before its name is settled: `root` is the folder that `relative` is below."""
+    """An input before its name is settled: `root` is the folder that `relative` is below, absolute."""
 
     path: Path
     relative: PurePosixPath
-    root: str = ""
+    root: Path = Path()
     item: Item | None = None
     problem: str = ""
     channel: int | None = None
@@ -81,9 +85,9 @@ class _Found:
             return (self.item.name + suffix,)
         stem = str(_without_audio_suffix(self.relative)) + suffix
         full = str(self.relative) + suffix
-        if not self.root:
-            return (stem, full)
-        return (stem, full, f"{self.root}/{stem}", f"{self.root}/{full}")
+        above = self.root.parts[1:]
+        prefixes = ["/".join(above[start:]) for start in range(len(above) - 1, -1, -1)]
+        return (stem, full, *(f"{some}/{name}" for some in prefixes for name in (stem, full)))
 
 
 def work_list(
@@ -142,44 +146,58 @@ def parse_shard(spec: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _expand(text: str, stdin_folder: Path | None) -> Iterator[_Found]:
+def _expand(text: str, stdin_folder: Path | None, lists: tuple[Path, ...] = ()) -> Iterator[_Found]:
+    """What an input stands for; `lists`: the lists of files that it comes from."""
     if text == "-":
         yield _Found(_spool_stdin(stdin_folder), PurePosixPath("stdin"))
         return
     path = Path(text)
-    if path.is_dir():
+    # of os.path: a name that is too long, or below a folder that is closed, is no error to them
+    if os.path.isdir(path):  # noqa: PTH112
         yield from _folder(path)
-    elif path.suffix.lower() in MANIFEST_SUFFIXES and path.is_file():
+    elif path.suffix.lower() in MANIFEST_SUFFIXES and os.path.isfile(path):  # noqa: PTH113
         yield from _manifest(path)
-    elif path.suffix.lower() in LIST_SUFFIXES and path.is_file():
-        for line in _read_list(text):
-            yield from _expand(_beside(path, line), stdin_folder)
+    elif path.suffix.lower() in LIST_SUFFIXES and os.path.isfile(path):  # noqa: PTH113
+        yield from _list(path, stdin_folder, lists)
     elif not os.path.lexists(path) and glob.has_magic(text):
         yield from _glob(text)
     else:
         yield _file(path)
 
 
+def _list(path: Path, stdin_folder: Path | None, lists: tuple[Path, ...]) -> Iterator[_Found]:
+    if (here := path.resolve()) in lists:
+        yield _file(path, "this list names itself")
+        return
+    try:
+        lines = _read_list(str(path))
+    except UsageError as error:
+        yield _file(path, str(error))
+        return
+    for line in lines:
+        yield from _expand(_beside(path, line), stdin_folder, (*lists, here))
+
+
 def _file(path: Path, problem: str = "") -> _Found:
-    return _Found(
-        path, PurePosixPath(path.name or "input"), _absolute(path).parent.name, None, problem
-    )
+    return _Found(path, PurePosixPath(path.name or "input"), _absolute(path).parent, None, problem)
 
 
 def _folder(folder: Path) -> Iterator[_Found]:
-    root, number = _absolute(folder).name, 0
-    for relative in sorted(_walk(folder)):
-        number += 1
+    closed: list[OSError] = []
+    root, found = _absolute(folder), sorted(_walk(folder, closed.append))
+    for relative in found:
         yield _Found(folder / relative, PurePosixPath(relative.as_posix()), root)
-    if number == 0:
+    for error in closed:
+        yield _file(Path(error.filename), f"cannot look into this folder: {error.strerror}")
+    if not found and not closed:
         yield _file(
             folder, "no audio files in this folder (known by their ending: .wav, .flac, ...)"
         )
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path, on_error: Callable[[OSError], None]) -> Iterator[Path]:
     """Audio files below `folder`, relative to it; follows links, but no folder into itself."""
-    for directory, subfolders, files in os.walk(folder, followlinks=True):
+    for directory, subfolders, files in os.walk(folder, onerror=on_error, followlinks=True):
         here = Path(directory)
         above = {parent.resolve() for parent in (here, *here.parents)}
         subfolders[:] = [
@@ -219,7 +237,7 @@ def _manifest(path: Path) -> Iterator[_Found]:
             duration_s=utterance.duration_s or None,
             extra=extra,
         )
-        yield _Found(utterance.audio_path, PurePosixPath(item.name), "", item)
+        yield _Found(utterance.audio_path, PurePosixPath(item.name), item=item)
 
 
 def _read_list(source: str) -> list[str]:
@@ -230,6 +248,7 @@ def _read_list(source: str) -> list[str]:
             data = Path(source).read_bytes()
         except OSError as error:
             raise UsageError(f"cannot read the list {source}: {error.strerror}") from error
+    data = data.removeprefix(codecs.BOM_UTF8)
     lines = data.split(b"\0") if b"\0" in data else data.splitlines()
     names = [os.fsdecode(line) for line in lines if line.strip()]
     if not names:
@@ -244,6 +263,8 @@ def _beside(list_path: Path, line: str) -> str:
 
 
 def _spool_stdin(folder: Path | None) -> Path:
+    if sys.stdin is None:
+        raise UsageError("stdin is closed: there is nothing to read from -")
     handle, name = tempfile.mkstemp(prefix="stdin-", dir=folder)
     with os.fdopen(handle, "wb") as spool:
         shutil.copyfileobj(sys.stdin.buffer, spool, 1 << 20)
@@ -264,7 +285,8 @@ def _settle(found: Sequence[_Found]) -> list[Item]:
     original = [first.setdefault(_identity(one), index) for index, one in enumerate(found)]
     unique = sorted(first.values())
     names = dict(zip(unique, _distinct_names([found[i] for i in unique]), strict=True))
-    ids = dict(zip(unique, _utterance_ids(found, names, unique), strict=True))
+    own_ids = list(_utterance_ids(found, names, unique))
+    ids = dict(zip(unique, zip(own_ids, distinct_fields(own_ids), strict=True), strict=True))
     items = []
     for index, one in enumerate(found):
         same = original[index]
@@ -272,8 +294,8 @@ def _settle(found: Sequence[_Found]) -> list[Item]:
         duplicate_of = names[same] if same != index else ""
         items.append(
             replace(
-                item, name=names[same], utterance_id=ids[same], channel=one.channel,
-                duplicate_of=duplicate_of,
+                item, name=names[same], utterance_id=ids[same][0], field_id=ids[same][1],
+                channel=one.channel, duplicate_of=duplicate_of,
             )
         )  # fmt: skip
     return items

@@ -59,6 +59,8 @@ def read_manifest(path: Path | str) -> list[Utterance]:
     try:
         with collection_paused():
             utterances = _read_lines(path)
+    except OSError as error:
+        raise ManifestError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ManifestError(
             f"{path} is no manifest: not UTF-8 text ({error.reason}); a manifest is JSON lines"
@@ -182,13 +184,16 @@ def _to_line(entry: Mapping[str, Any]) -> str:
     return f"{line}\n"
 
 
+def path_in_manifest(audio_path: Path, root: Path) -> str:
+    """How a manifest in the folder `root`, resolved, names an audio file: relative where it is below."""
+    audio = Path(os.path.abspath(audio_path))  # noqa: PTH100 - links stay as they are
+    return (audio.relative_to(root) if audio.is_relative_to(root) else audio).as_posix()
+
+
 def _entry(utterance: Utterance, root: Path) -> dict[str, Any]:
-    audio = Path(os.path.abspath(utterance.audio_path))  # noqa: PTH100 - links stay as they are
     entry: dict[str, Any] = {
         "utterance_id": utterance.utterance_id,
-        "audio_filepath": audio.relative_to(root).as_posix()
-        if audio.is_relative_to(root)
-        else audio.as_posix(),
+        "audio_filepath": path_in_manifest(utterance.audio_path, root),
         "duration": utterance.duration_s,
         "text": utterance.text,
     }

@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from asr.formats import (
     transcript_from_json,
 )
 from asr.inputs import Item
+from asr.manifest import path_in_manifest
 from asr.runlog import LOG_NAME, LoggedLine, RunLog
 from asr.summary import Summary
 from asr.transcript import Transcript
@@ -40,6 +41,7 @@ FATAL_ERRNOS = {
     errno.EIO,
 }
 SUMMARY, COMBINED = "asr-summary", "transcripts"
+_OUTCOME = ("status", "reason", "notes")  # of an input, as jsonl and the log have it
 
 
 class OutputError(AsrError):
@@ -63,14 +65,17 @@ class OutputFolder:
         self._log = RunLog(root, part)
         self._done: dict[str, LoggedLine] = {}
         self._last_key: dict[str, str] = {}  # of each name that an earlier run dealt with
+        self._written: set[str] = set()  # names of combined files that an earlier run wrote
+        self._combined_names: set[str] = set()  # of inputs that are in them, of this part
         self._lines: dict[int, LoggedLine] = {}
 
     def open(self, items: Sequence[Item], *, resume: bool = False, overwrite: bool = False) -> None:
         """Make the folder and read its logs.
 
         Raises:
-            UsageError: two outputs would be the same file, or a file that no earlier run of ours
-                wrote is in the way and `overwrite` is not set.
+            UsageError: two outputs would be the same file; or `overwrite` is not set, and a file that
+                no earlier run of ours wrote is in the way, or a combined file would lose inputs that
+                it has and neither this run nor `resume` brings back.
             OutputError: the folder cannot be written.
         """
         self._check_names(items)
@@ -82,6 +87,8 @@ class OutputFolder:
                 self._remember(logged, line, resume)
             if not overwrite:
                 self._check_not_in_the_way(items)
+                if not resume:
+                    self._check_nothing_forgotten(items)
             self._log.open()
             self._remove_leftovers(items)
             self._log.append(self._header(items))
@@ -101,7 +108,10 @@ class OutputFolder:
         """
         names = sorted({item.name for item in items} - self._last_key.keys())
         formats = list(self._formats)
-        return {"run": _now(), "settings": self._settings, "formats": formats, "names": names}
+        return {
+            "run": _now(), "settings": self._settings, "formats": formats, "part": self._part,
+            "names": names,
+        }  # fmt: skip
 
     def _remove_leftovers(self, items: Sequence[Item]) -> None:
         """Unfinished files of a run that was killed."""
@@ -151,12 +161,10 @@ class OutputFolder:
         """Write the combined formats, in input order, and the summary. Raises OutputError."""
         items = list(items)
         try:
-            for name in self._formats:
-                if name in COMBINED_FORMATS:
-                    path = self.root / f"{COMBINED}{self._part}.{name}"
-                    self._write(path, self._combined(items, name))
+            for name in self._combined_formats():
+                self._write(self._combined_path(name), self._combined(items, name))
             document = json.dumps(summary_json(summary), indent=2) + "\n"
-            self._write(self.root / f"{SUMMARY}{self._part}.json", [document])
+            self._write(self._summary_path(), [document])
         except OSError as error:
             raise self._unwritable(self.root, error) from error
 
@@ -164,13 +172,23 @@ class OutputFolder:
         write_atomically(path, parts, f".asr{self._part}-")
 
     def _combined(self, items: Sequence[Item], name: str) -> Iterator[str]:
+        root = self.root.resolve()
         for item in items:
             done = self._lines.get(id(item))
             if done is not None and not item.duplicate_of:
-                yield combined_line(item, done.read(), name)
+                yield combined_line(item, done.read(), name, path_in_manifest(item.path, root))
 
     def _file_formats(self) -> list[str]:
         return [name for name in self._formats if name in FILE_FORMATS]
+
+    def _combined_formats(self) -> list[str]:
+        return [name for name in self._formats if name in COMBINED_FORMATS]
+
+    def _combined_path(self, name: str) -> Path:
+        return self.root / f"{COMBINED}{self._part}.{name}"
+
+    def _summary_path(self) -> Path:
+        return self.root / f"{SUMMARY}{self._part}.json"
 
     def _path(self, item: Item, name: str) -> Path:
         return self.root / f"{item.name}.{name}"
@@ -199,16 +217,22 @@ class OutputFolder:
         if result.transcript is not None:
             line["key"] = self._key(item, result.content)
         if result.transcript is not None and result.status is not Status.SKIPPED:
-            line |= as_json(labelled(item, result.transcript))
+            line |= as_json(labelled(replace(item, extra={}), result.transcript))
         else:
             line |= {"audio_filepath": str(item.path), "utterance_id": item.utterance_id}
         return line
 
     def _remember(self, logged: LoggedLine, line: Mapping[str, Any], resume: bool) -> None:
-        for name in line.get("names", ()):
-            self._last_key.setdefault(name, "")
+        if "run" in line and isinstance(line.get("names"), list):  # the start of a run
+            part = line.get("part", self._part)
+            names = (f"{COMBINED}{part}.{name}" for name in line["formats"])
+            self._written |= {*names, f"{SUMMARY}{part}.json"}
+            for name in line["names"]:
+                self._last_key.setdefault(name, "")
         if "name" in line:
             self._last_key[line["name"]] = line.get("key", "")
+            if logged.log == self._log.path:
+                self._combined_names.add(line["name"])
         if resume and "key" in line and line.get("status") in (Status.OK, Status.EMPTY):
             self._done[line["key"]] = logged
 
@@ -239,10 +263,26 @@ class OutputFolder:
             for name in self._file_formats()
             if os.path.lexists(self._path(item, name))
         ]
+        whole = [*map(self._combined_path, self._combined_formats()), self._summary_path()]
+        strangers += [
+            path for path in whole if path.name not in self._written and os.path.lexists(path)
+        ]
         if strangers:
             raise UsageError(
                 f"{len(strangers)} files that no earlier run wrote are in the way, the first is "
                 f"{printable(strangers[0])}; choose another -o, or --overwrite"
+            )
+
+    def _check_nothing_forgotten(self, items: Sequence[Item]) -> None:
+        there = [
+            path for path in map(self._combined_path, self._combined_formats()) if path.exists()
+        ]
+        forgotten = self._combined_names - {item.name for item in items}
+        if there and forgotten:
+            raise UsageError(
+                f"{printable(there[0])} would lose {len(forgotten)} inputs of earlier runs, such as "
+                f"{printable(min(forgotten))}: name them too and add --resume, choose another -o, or "
+                "--overwrite"
             )
 
     def _unwritable(self, path: Path, error: OSError) -> OutputError:
@@ -257,18 +297,23 @@ def labelled(item: Item, transcript: Transcript) -> Labelled:
     return Labelled(transcript, item.utterance_id, str(item.path), item.channel, item.extra)
 
 
-def combined_line(item: Item, line: Mapping[str, Any], name: str) -> str:
-    """An item's part of a combined file, from its line in the log.
+def combined_line(
+    item: Item, line: Mapping[str, Any], name: str, audio_filepath: str | None = None
+) -> str:
+    """An item's part of a combined file, from its line in the log; the path as jsonl has it.
 
     An input without a transcript has an empty text, and in jsonl its `status` and `reason`: so it
     counts as errors in a score, and is not forgotten.
     """
     known = "words" in line
     transcript = transcript_from_json(line) if known else Transcript("", (), 0.0)
-    status = {key: line[key] for key in ("status", "reason", "notes") if key in line}
-    extra = {**item.extra, **status} if name == "jsonl" else item.extra
+    status = {key: line[key] for key in _OUTCOME if key in line}
+    extra = {key: value for key, value in item.extra.items() if key not in _OUTCOME}
+    utterance_id = item.utterance_id if name == "jsonl" else item.field_id or item.utterance_id
     return COMBINED_FORMATS[name](
-        Labelled(transcript, item.utterance_id, str(item.path), item.channel, extra)
+        Labelled(
+            transcript, utterance_id, audio_filepath or str(item.path), item.channel, extra | status
+        )
     )
 
 
@@ -280,7 +325,7 @@ def result_line(result: Result, name: str) -> str:
     if result.notes:
         line["notes"] = list(result.notes)
     if result.transcript is not None:
-        line |= as_json(labelled(result.item, result.transcript))
+        line |= as_json(labelled(replace(result.item, extra={}), result.transcript))
     return combined_line(result.item, line, name)
 
 

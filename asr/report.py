@@ -8,15 +8,14 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
 from asr.breakdown import Analysis, analyse
 from asr.errors import AsrError
 from asr.facts import ReportFacts, UtteranceFacts
-from asr.formats import one_field
+from asr.formats import distinct_fields
 from asr.report_json import report_to_json
 from asr.report_page import report_to_html
 from asr.report_text import report_to_markdown
@@ -144,22 +143,6 @@ def _fraction(value: float) -> str:
 
 
 def _trn(score: CorpusScore, side: str) -> str:
-    names = _trn_ids([one.utterance_id for one in score.utterances])
+    names = distinct_fields(one.utterance_id for one in score.utterances)
     lines = zip(score.utterances, names, strict=True)
     return "".join(f"{getattr(one, side)} ({name})\n" for one, name in lines)
-
-
-def _trn_ids(utterance_ids: Sequence[str]) -> list[str]:
-    """The ids, without what trn cannot have in one and still distinct.
-
-    >>> _trn_ids(["a b", "a_b", "c (2)"])
-    ['a_b', 'a_b-2', 'c__2_']
-    """
-    names: dict[str, None] = {}
-    for utterance_id in utterance_ids:
-        name = one_field(utterance_id)
-        numbered = (f"{name}-{number}" for number in count(2))
-        while name in names:
-            name = next(numbered)
-        names[name] = None
-    return list(names)

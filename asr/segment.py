@@ -56,7 +56,7 @@ def split_windows(blocks: Iterable[Waveform], sample_rate: int) -> Iterator[Wind
         held += len(block)
         while held > max_window:
             buffer = np.concatenate(pending)
-            window, advance = _cut(buffer, sample_rate)
+            window, advance = _cut(buffer[:max_window], sample_rate)
             yield Window(start, overlap, window)
             overlap = len(window) - advance
             start += advance
@@ -67,7 +67,7 @@ def split_windows(blocks: Iterable[Waveform], sample_rate: int) -> Iterator[Wind
 
 
 def _cut(buffer: Waveform, sample_rate: int) -> tuple[Waveform, int]:
-    """The next window of `buffer`, and how many samples further the one after it starts."""
+    """The next window of `buffer` (MAX_WINDOW_S), and how many samples on the one after it starts."""
     first, last = (round(edge * sample_rate) for edge in CUT_RANGE_S)
     cut = find_pause(buffer, sample_rate, first, last)
     if cut is not None:

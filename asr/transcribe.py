@@ -29,6 +29,7 @@ from asr.warp import FrequencyViews
 from asr.words import to_transcript
 
 PRECISIONS = ("float32", "bfloat16", "int8")
+_BLOCK = 65_536  # samples
 WORD_BREAK_S = 0.35  # blanks for longer than this between two letters are the end of a word
 
 
@@ -91,7 +92,7 @@ class Recognizer:
             AudioWarning: something is missing or odd in the file.
         """
         if not isinstance(audio, Path | str):
-            return transcribe_recording(self, [self._to_waveform(audio, sample_rate)])
+            return transcribe_recording(self, _blocks(self._to_waveform(audio, sample_rate)))
         if sample_rate is not None:
             raise UsageError("sample_rate is for waveforms: an audio file says its own")
         with AudioStream(audio, self.sample_rate) as stream:
@@ -101,7 +102,7 @@ class Recognizer:
         return transcript
 
     def transcribe_many(
-        self, inputs: Iterable[Path | str], options: BatchOptions | None = None
+        self, inputs: Path | str | Iterable[Path | str], options: BatchOptions | None = None
     ) -> Iterator[Result]:
         """Transcribe files, folders, globs or manifests as `asr transcribe` does, files together.
 
@@ -124,6 +125,8 @@ class Recognizer:
             raise AsrError("the waveform holds samples that are not finite numbers (NaN or Inf)")
         if sample_rate in (None, self.sample_rate):
             return waveform
+        if sample_rate is not None and sample_rate <= 0:
+            raise UsageError(f"sample_rate must be positive, not {sample_rate}")
         resampled: NDArray[np.float32] = soxr.resample(
             waveform, sample_rate, self.sample_rate, quality="HQ"
         )
@@ -197,6 +200,11 @@ class Recognizer:
             for word, confidence in zip(words, confidences, strict=True)
         )
         return replace(transcript, words=calibrated)
+
+
+def _blocks(waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """A waveform (S,) in blocks, as a file comes: what is cut off its front is not copied each time."""
+    return (waveform[at : at + _BLOCK] for at in range(0, len(waveform), _BLOCK))
 
 
 def pad(waveforms: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:

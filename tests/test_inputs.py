@@ -88,14 +88,51 @@ def test_an_escape_name_may_be_taken_too(tree):
     assert len(set(names)) == 3
 
 
-def test_names_that_cannot_be_told_apart_are_refused_before_any_work(tree):
-    for name in ("x/d/a.wav", "y/d/a.wav"):
-        (tree / name).parent.mkdir(parents=True)
+def test_folders_further_up_tell_names_apart(tree):
+    for name in ("x/d/a.wav", "y/d/a.wav", "y/d/b.wav"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).touch()
+    expected = [("x/d/a.wav", "x/d/a"), ("y/d/a.wav", "y/d/a"), ("y/d/b.wav", "b")]
+    assert listed("x/d/a.wav", "y/d/a.wav", "y/d/b.wav") == expected
+    assert listed("x/d", "y/d") == expected
+
+
+def test_names_that_cannot_be_told_apart_are_refused_before_any_work(tree):
+    for name in "xy":
+        line = {"audio_filepath": f"talks/{name}.wav", "utterance_id": "u", "duration": 1.0}
+        (tree / f"{name}.jsonl").write_text(json.dumps(line))
     with pytest.raises(
-        UsageError, match=r"2 inputs would be written as 'd/a.wav': x/d/a.wav, y/d/a"
+        UsageError, match=r"2 inputs would be written as 'u': talks/x.wav, talks/y.wav"
     ):
-        work_list(["x/d/a.wav", "y/d/a.wav"])
+        work_list(["x.jsonl", "y.jsonl"])
+
+
+def test_ids_of_trn_are_told_apart(tree):
+    for name in ("a b.wav", "a_b.wav"):
+        (tree / name).touch()
+    items = work_list(["a b.wav", "a_b.wav"])
+    assert [item.utterance_id for item in items] == ["a b", "a_b"]
+    assert [item.field_id for item in items] == ["a_b", "a_b-2"]
+
+
+def test_a_closed_folder_is_named(tree, monkeypatch):
+    """As os.walk has it; root, who runs some tests, may look into any."""
+
+    def walk(folder, onerror, followlinks):
+        onerror(PermissionError(13, "Permission denied", f"{folder}/closed"))
+        yield str(folder), [], ["a.wav"]
+
+    monkeypatch.setattr("asr.inputs.os.walk", walk)
+    good, closed = work_list(["talks"])
+    assert (str(good.path), good.problem) == ("talks/a.wav", "")
+    assert str(closed.path) == "talks/closed"
+    assert closed.problem == "cannot look into this folder: Permission denied"
+
+
+def test_a_name_too_long_fails_alone(tree):
+    long, good = work_list([f"{'word ' * 100}.wav", "talks/a.wav"])
+    assert str(long.path).startswith("word word")
+    assert good.name == "a"
 
 
 def test_the_same_file_twice_is_one_recording(tree):
@@ -172,6 +209,23 @@ def test_lists_of_files(tree):
     assert [path for path, _ in listed("talks/list.lst")] == ["talks/b.flac", "new\nline.wav"]
 
 
+def test_a_list_that_is_none_fails_alone(tree):
+    (tree / "empty.txt").write_text("\n")
+    (tree / "here.txt").write_text("talks/a.wav\nhere.txt\n")
+    a, empty, itself = (
+        work_list(["here.txt", "empty.txt"])[0],
+        *work_list(["empty.txt", "here.txt"])[::2],
+    )
+    assert a.name == "a"
+    assert "names no files" in empty.problem
+    assert itself.problem == "this list names itself"
+
+
+def test_a_list_with_a_byte_order_mark(tree):
+    (tree / "list.txt").write_bytes(b"\xef\xbb\xbftalks/a.wav\r\n")
+    assert listed("list.txt") == [("talks/a.wav", "a")]
+
+
 def test_a_list_on_stdin(tree, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"talks/a.wav\ntalks/b.flac\n")))
     assert [name for _, name in listed(files_from="-")] == ["a", "b"]
@@ -192,7 +246,7 @@ def test_usage_errors(tree):
         work_list([], files_from="nowhere")
     (tree / "empty.txt").write_text("\n\n")
     with pytest.raises(UsageError, match="names no files"):
-        work_list(["empty.txt"])
+        work_list([], files_from="empty.txt")
 
 
 def test_channels(tree):

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import asr.runlog
 from asr.batch import Result, Status
 from asr.errors import UsageError
 from asr.inputs import Item
+from asr.manifest import read_manifest
 from asr.outputs import OutputError, OutputFolder, write_atomically
 from asr.summary import Summary
 from asr.transcript import Transcript, Word
@@ -206,6 +208,59 @@ def test_a_file_that_no_run_wrote_is_not_replaced(folder, tmp_path):
     out = folder([item("a")], overwrite=True)
     out.write(done(item("a")))
     assert (tmp_path / "out/a.txt").read_text() == "hello\n"
+
+
+@pytest.mark.parametrize("name", ["transcripts.trn", "asr-summary.json"])
+def test_a_combined_file_that_no_run_wrote_is_not_replaced(folder, tmp_path, name):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("said (u1)")
+    with pytest.raises(UsageError, match=f"1 files that no earlier run wrote.*{name}"):
+        folder([item()], ("trn",))
+    assert (tmp_path / "out" / name).read_text() == "said (u1)"
+    folder([item()], ("trn",), overwrite=True)
+
+
+def test_a_combined_file_forgets_nobody_unasked(folder):
+    def run(*names, **options):
+        items = [item(name) for name in names]
+        out = folder(items, ("trn",), **options)
+        for one in items:
+            out.write(done(one))
+        out.finish(items, Summary())
+        out.close()
+        return (out.root / "transcripts.trn").read_text()
+
+    run("a", "b")
+    with pytest.raises(UsageError, match=r"transcripts\.trn would lose 1 inputs of.*such as a"):
+        run("b", "c")
+    assert run("a", "b", "c") == "hello (a)\nhello (b)\nhello (c)\n"
+    assert run("b", overwrite=True) == "hello (b)\n"
+    assert run("a", resume=True) == "hello (a)\n"
+
+
+def test_a_manifests_own_columns_do_not_pass_for_the_logs(folder):
+    """`key` and `status` are columns of others, and of our own transcripts.jsonl."""
+    extra = {"key": "mine", "status": "failed", "reason": "old", "names": None, "run": 7, "age": 3}
+    one = item(extra=extra)
+    out = folder([one], ("jsonl",))
+    out.write(done(one))
+    out.close()
+    again = folder([one], ("jsonl",), resume=True)
+    again.write(again.lookup(one, "c0ffee"))
+    again.finish([one], Summary())
+    (line,) = map(json.loads, (again.root / "transcripts.jsonl").read_text().splitlines())
+    assert (line["status"], line["text"], line["key"], line["age"]) == ("ok", "hello", "mine", 3)
+    assert "reason" not in line
+
+
+def test_transcripts_jsonl_is_a_manifest_where_it_lies(folder, tmp_path):
+    paths = [tmp_path / "out/sub/a.wav", tmp_path / "b.wav"]
+    items = [replace(item(path.stem), path=path) for path in paths]
+    out = folder(items, ("jsonl",))
+    for one in items:
+        out.write(done(one))
+    out.finish(items, Summary())
+    assert [one.audio_path for one in read_manifest(out.root / "transcripts.jsonl")] == paths
 
 
 def test_our_own_files_are_replaced_by_the_next_run(folder):

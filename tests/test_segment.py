@@ -69,6 +69,19 @@ def test_the_block_size_of_the_stream_does_not_matter():
     assert cuts[0] == cuts[1] == cuts[2]
 
 
+def test_what_comes_later_does_not_move_a_cut():
+    """Whispering, with pauses every 11 s, then a shout: what is quiet depends on what is near."""
+    waveform = np.random.default_rng(0).standard_normal(90 * RATE).astype(np.float32) * 0.1
+    waveform[: 45 * RATE] *= 0.02
+    for start_s in range(10, 45, 11):
+        waveform[start_s * RATE : start_s * RATE + RATE // 2] *= 0.001
+    cuts = [
+        [window.start for window in split_windows(blocks_of(waveform, size), RATE)]
+        for size in (999, len(waveform))
+    ]
+    assert cuts[0] == cuts[1]
+
+
 def test_words_and_times_survive_cuts_at_pauses():
     words = vocabulary(200)
     waveform = np.concatenate([speech(words[at : at + 20]) for at in range(0, 200, 20)])

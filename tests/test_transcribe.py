@@ -136,6 +136,9 @@ def test_a_long_recording_goes_in_windows_as_in_a_batch(
     assert (none.status, none.transcript) == ("failed", None)
     assert short.transcript is not None
     assert short.transcript.text == recognizer.transcribe(noise(1.0)).text
+    (one,) = recognizer.transcribe_many(str(names[2]))
+    assert one.transcript is not None
+    assert one.transcript.text == short.transcript.text
 
 
 def test_integers_are_of_full_scale(tiny_bundle: Bundle) -> None:

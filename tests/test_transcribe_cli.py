@@ -4,6 +4,7 @@ import io
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -61,7 +62,9 @@ def audio(tmp_path, monkeypatch):
 
 
 def test_one_file_is_its_text(run, audio):
-    assert run("in/one.wav") == (0, "t600 t700\n", "")
+    for name in ("in/one.wav", "./in/one.wav", "in//one.wav", audio / "in/one.wav"):
+        assert run(name) == (0, "t600 t700\n", "")
+    assert run("./in/one.wav", "-f", "srt")[0] == 0
 
 
 def test_several_are_lines_in_input_order(run, audio):
@@ -311,6 +314,22 @@ def test_interrupted_it_says_how_to_go_on(tmp_path, many, number):
     process.communicate()
     assert process.returncode == 0
     assert {p.stem: p.read_text().strip() for p in out.glob("*.txt")} == many
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize(
+    ("redirection", "says"),
+    [("> /dev/full", "cannot write to stdout: No space left"), (">&-", "stdout is closed")],
+)
+def test_a_stdout_that_takes_nothing_is_told(tmp_path, many, redirection, says):
+    command = shlex.join([sys.executable, "-c", textwrap.dedent(PROGRAM), "in", "-f", "jsonl"])
+    done = subprocess.run(
+        ["sh", "-c", f"{command} {redirection}"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 3
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
 
 
 def test_a_reader_that_leaves_is_no_error(tmp_path, many):

@@ -1,5 +1,6 @@
 """`asr transcribe`: audio of every kind -> transcripts."""
 
+import math
 import os
 import signal
 import tempfile
@@ -134,6 +135,8 @@ def transcribe(
     from asr.inputs import shard as take_shard
 
     names = parse_formats(formats or []) or ("txt",)
+    if not math.isfinite(batch_seconds):
+        raise UsageError("--batch-seconds must be a finite number")
     if channel is not None and channels is Channels.SEPARATE:
         raise UsageError("--channel and --channels separate exclude each other")
     if resume and out is None:
@@ -219,7 +222,7 @@ def _check_stdout_formats(names: Sequence[str], alone: bool) -> None:
 
 def _is_alone(items: Sequence["Item"], inputs: Sequence[str]) -> bool:
     """Whether one file was named, and not a folder, pattern or list that could hold more."""
-    return len(inputs) == 1 == len(items) and (inputs[0] in ("-", str(items[0].path)))
+    return len(inputs) == 1 == len(items) and (inputs[0] == "-" or Path(inputs[0]) == items[0].path)
 
 
 @contextmanager

@@ -59,7 +59,10 @@ class Job:
     def to_stdout(self, name: str, alone: bool) -> int:
         """Print results in input order."""
         from asr.batch import in_order, transcribe_items
+        from asr.outputs import OutputError
 
+        if sys.stdout is None:
+            raise OutputError("stdout is closed: name a folder with -o")
         results = transcribe_items(self._recognizer, self._items, self._options)
         try:
             with self._progress(self._terminal and not sys.stdout.isatty()) as report:
@@ -67,8 +70,11 @@ class Job:
                     report(result)
                     _print(_stdout_text(result, name, alone))
         except BrokenPipeError:  # the reader (head) has what it wanted
-            sys.stdout = open("/dev/null", "w")  # noqa: PTH123, SIM115 - for the flush at exit
+            _give_up_stdout()
             return 0
+        except OSError as error:
+            _give_up_stdout()
+            raise OutputError(f"cannot write to stdout: {error.strerror}") from None
         finally:
             results.close()
         return self._end()
@@ -108,6 +114,11 @@ class Job:
         if self._terminal or (self._summary.failures and len(self._items) > 1 and not self._quiet):
             print(self._summary, file=sys.stderr)
         return self._summary.exit_status
+
+
+def _give_up_stdout() -> None:
+    """Nothing more is written there, not by Python's flush at the end either."""
+    sys.stdout = open("/dev/null", "w")  # noqa: PTH123, SIM115
 
 
 def _print(text: str) -> None:
