@@ -8,7 +8,6 @@ not asked for before, and the combined files (jsonl, ctm, trn), without listenin
 import errno
 import json
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -17,19 +16,15 @@ from typing import Any
 
 from asr.batch import Result, Status
 from asr.codecs import printable, reason_of
+from asr.combined import combined_line, labelled
 from asr.errors import AsrError, UsageError
-from asr.formats import (
-    COMBINED_FORMATS,
-    FILE_FORMATS,
-    Labelled,
-    as_json,
-    transcript_from_json,
-)
+from asr.formats import COMBINED_FORMATS, FILE_FORMATS, as_json, transcript_from_json
 from asr.inputs import Item
 from asr.manifest import path_in_manifest
 from asr.runlog import LOG_NAME, LoggedLine, RunLog
 from asr.summary import Summary
 from asr.transcript import Transcript
+from asr.whole_file import write_atomically
 
 # Trouble with the folder as a whole: no later file will fare better.
 FATAL_ERRNOS = {
@@ -41,7 +36,6 @@ FATAL_ERRNOS = {
     errno.EIO,
 }
 SUMMARY, COMBINED = "asr-summary", "transcripts"
-_OUTCOME = ("status", "reason", "notes")  # of an input, as jsonl and the log have it
 
 
 class OutputError(AsrError):
@@ -292,43 +286,6 @@ class OutputFolder:
         )
 
 
-def labelled(item: Item, transcript: Transcript) -> Labelled:
-    """A transcript with its item's labels."""
-    return Labelled(transcript, item.utterance_id, str(item.path), item.channel, item.extra)
-
-
-def combined_line(
-    item: Item, line: Mapping[str, Any], name: str, audio_filepath: str | None = None
-) -> str:
-    """An item's part of a combined file, from its line in the log; the path as jsonl has it.
-
-    An input without a transcript has an empty text, and in jsonl its `status` and `reason`: so it
-    counts as errors in a score, and is not forgotten.
-    """
-    known = "words" in line
-    transcript = transcript_from_json(line) if known else Transcript("", (), 0.0)
-    status = {key: line[key] for key in _OUTCOME if key in line}
-    extra = {key: value for key, value in item.extra.items() if key not in _OUTCOME}
-    utterance_id = item.utterance_id if name == "jsonl" else item.field_id or item.utterance_id
-    return COMBINED_FORMATS[name](
-        Labelled(
-            transcript, utterance_id, audio_filepath or str(item.path), item.channel, extra | status
-        )
-    )
-
-
-def result_line(result: Result, name: str) -> str:
-    """`combined_line` for a result that is in no log."""
-    line: dict[str, Any] = {"status": result.status.value}
-    if result.reason:
-        line["reason"] = result.reason
-    if result.notes:
-        line["notes"] = list(result.notes)
-    if result.transcript is not None:
-        line |= as_json(labelled(replace(result.item, extra={}), result.transcript))
-    return combined_line(result.item, line, name)
-
-
 def summary_json(summary: Summary) -> dict[str, Any]:
     """The summary as JSON."""
     document = {key: value for key, value in asdict(summary).items() if key != "started"}
@@ -338,19 +295,6 @@ def summary_json(summary: Summary) -> dict[str, Any]:
         "times_real_time": round(summary.times_real_time, 1),
         "exit_status": summary.exit_status,
     }
-
-
-def write_atomically(path: Path, parts: Iterable[str], prefix: str = ".asr-") -> None:
-    """Write a text file under another name, then rename: a reader sees all of it or none."""
-    temporary = path.with_name(f"{prefix}{secrets.token_hex(6)}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            for part in parts:
-                file.write(part)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _now() -> str:

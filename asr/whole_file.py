@@ -1,6 +1,7 @@
 """Files that are written whole or not at all."""
 
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,3 +15,16 @@ def written_whole(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, parts: Iterable[str], prefix: str = ".asr-") -> None:
+    """Write a text file under another name, then rename: a reader sees all of it or none."""
+    temporary = path.with_name(f"{prefix}{secrets.token_hex(6)}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            for part in parts:
+                file.write(part)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -12,9 +12,10 @@ from asr.batch import Result, Status
 from asr.errors import UsageError
 from asr.inputs import Item
 from asr.manifest import read_manifest
-from asr.outputs import OutputError, OutputFolder, write_atomically
+from asr.outputs import OutputError, OutputFolder
 from asr.summary import Summary
 from asr.transcript import Transcript, Word
+from asr.whole_file import write_atomically
 
 HELLO = Transcript("hello", (Word("hello", 0.0, 0.5, 0.9),), 1.0)
 
@@ -371,8 +372,8 @@ def test_the_log_holds_what_the_formats_need():
     """Rendering from the log equals rendering from the recognizer's own floats."""
     import numpy as np
 
+    from asr.combined import labelled
     from asr.formats import FILE_FORMATS, as_json, transcript_from_json
-    from asr.outputs import labelled
 
     tones = np.concatenate([np.zeros(3331, np.float32), np.sin(np.arange(9777) / 4).astype("f4")])
     (transcript,) = ToneRecognizer().transcribe_batch([tones])

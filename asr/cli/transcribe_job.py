@@ -128,8 +128,8 @@ def _print(text: str) -> None:
 
 def _stdout_text(result: "Result", name: str, alone: bool) -> str:
     """What a result adds to stdout: nothing for a failure, but in jsonl, ctm and trn its line."""
+    from asr.combined import labelled, result_line
     from asr.formats import COMBINED_FORMATS, FILE_FORMATS
-    from asr.outputs import labelled, result_line
 
     if name in COMBINED_FORMATS:
         return "" if result.item.duplicate_of else result_line(result, name)

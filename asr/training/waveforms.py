@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from asr.audio import AudioError
 from asr.errors import AsrError
 from asr.manifest import Utterance
-from asr.outputs import write_atomically
 from asr.transcribe import load_utterance
+from asr.whole_file import write_atomically
 
 _FORMAT = 2  # of the cache's files
 _DECODED_AT_ONCE = 256  # utterances held in memory while a cache is made
