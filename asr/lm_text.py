@@ -18,6 +18,7 @@ from asr.errors import AsrError
 from asr.text import DEFAULT_NORMALIZER, get_normalizer
 
 Progress = Callable[[int], None]
+_MANIFEST_SUFFIXES = frozenset((".jsonl", ".ndjson", ".json"))
 UNKNOWN_ID, BEGIN_ID, END_ID = 0, 1, 2
 
 
@@ -26,7 +27,8 @@ class TextSource:
     """Where sentences come from, one a line.
 
     Attributes:
-        paths: text files, also .gz and .xz; of manifests (.jsonl) the "text" is read.
+        paths: text files, also .gz, .xz and .bz2; of manifests (.jsonl, .ndjson, .json: JSON lines)
+            the "text" is read.
         normalizer: name of the text normaliser.
         skip_fields: fields to drop at the beginning of each line (1 for "ID TEXT").
     """
@@ -70,11 +72,15 @@ def read_sentences(source: TextSource, progress: Progress | None = None) -> Iter
 
 def _read_lines(path: Path) -> Iterator[str]:
     number = 0
+    is_manifest = not _MANIFEST_SUFFIXES.isdisjoint(path.suffixes)
     try:
         with open_bytes(path) as file:
             for number, raw in enumerate(file, start=1):
                 line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-                yield json.loads(line)["text"] if ".jsonl" in path.suffixes else line
+                if not is_manifest:
+                    yield line
+                elif line.strip():
+                    yield _manifest_text(line)
     except UnicodeDecodeError:
         raise AsrError(f"{path}, line {number}: not UTF-8; convert the file (iconv)") from None
     except (json.JSONDecodeError, KeyError, TypeError):
@@ -82,6 +88,14 @@ def _read_lines(path: Path) -> Iterator[str]:
     except (OSError, EOFError, LZMAError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise AsrError(f"cannot read {path} after line {number}: {reason}") from None
+
+
+def _manifest_text(line: str) -> str:
+    """The text of a manifest's line; TypeError where it is none, such as null or a number."""
+    text = json.loads(line)["text"]
+    if not isinstance(text, str):
+        raise TypeError(f"no text but {type(text).__name__}")
+    return text
 
 
 def number_words(sentences: Iterable[Sequence[str]], max_words: int | None = None) -> Corpus:

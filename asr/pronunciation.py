@@ -2,11 +2,15 @@
 with them. A lexicon is text in Kaldi's form, a word and its phones a line; a word may have several.
 """
 
+import bz2
+import errno
 import gzip
 import itertools
 import lzma
+import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +18,7 @@ from pathlib import Path
 from asr.decoding.arpa import open_bytes
 from asr.errors import AsrError
 from asr.tokenizer import BLANK, SPACE
+from asr.whole_file import written_whole
 
 Phones = tuple[str, ...]
 
@@ -64,7 +69,7 @@ class Lexicon:
 
 
 def read_lexicon(path: Path | str, phones: Phones | None = None) -> Lexicon:
-    """Read a lexicon; a name that ends in .gz or .xz is compressed.
+    """Read a lexicon; a name that ends in .gz, .xz or .bz2 is compressed.
 
     Args:
         phones: the vocabulary; None: the phones that occur, in order.
@@ -107,8 +112,24 @@ def vocabulary(words: Mapping[str, tuple[Phones, ...]]) -> Phones:
     )
 
 
+def check_writable(path: Path) -> None:
+    """Make the folder that a lexicon is to be written to. AsrError where it cannot be written there."""
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "a folder is there")
+        if not os.access(path if _is_stream(path) else path.resolve().parent, os.W_OK):
+            raise PermissionError(errno.EACCES, "no permission")
+
+
 def write_lexicon(lexicon: Lexicon, path: Path) -> None:
-    """Write a lexicon, words in order, as read_lexicon reads it; the same bytes from the same words."""
+    """Write a lexicon, words in order, as read_lexicon reads it; the same bytes from the same words.
+
+    Written whole or not at all; its folder is made.
+
+    Raises:
+        AsrError: it cannot be written there.
+    """
     lines = [
         f"{word} {' '.join(phones)}\n"
         for word in sorted(lexicon.words)
@@ -119,4 +140,27 @@ def write_lexicon(lexicon: Lexicon, path: Path) -> None:
         content = gzip.compress(content, mtime=0)
     elif path.suffix == ".xz":
         content = lzma.compress(content, preset=9)
-    path.write_bytes(content)
+    elif path.suffix == ".bz2":
+        content = bz2.compress(content)
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if _is_stream(path):
+            path.write_bytes(content)
+            return
+        with written_whole(path.resolve()) as partial:  # a link stays one
+            partial.write_bytes(content)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether `path` is a pipe or a device, such as /dev/stdout: no file can take its place."""
+    return path.exists() and not path.is_file()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """What the system has against writing to `path` becomes an AsrError with the path."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise AsrError(f"cannot write the lexicon {path}: {reason}; choose another file") from None

@@ -4,7 +4,7 @@ import pytest
 from corpus_tree import write_audio, write_texts
 
 from asr.corpora.kaldi import list_kaldi
-from asr.corpora.listing import Reason
+from asr.corpora.listing import Problem, Reason
 from asr.corpora.prepared import prepare_listing
 from asr.errors import AsrError
 from asr.manifest import read_manifest
@@ -52,15 +52,20 @@ def test_a_command_is_refused_and_never_run(corpus: Path, tmp_path: Path) -> Non
     write_texts(corpus, {"wav.scp": f"long touch {made}; cat x.wav |\nshort wav/short.wav\n"})
     listing = list_kaldi(corpus)
     assert not made.exists()
-    (problem,) = listing.problems
+    problem, *of_utterances = listing.problems
     assert problem.reason is Reason.COMMAND
     assert "commands are not run. Write the audio" in str(problem)
+    assert of_utterances == [
+        Problem(Reason.NO_AUDIO, f"{corpus}/text:{line}",
+                f"u{line}: its recording long was left out ({corpus}/wav.scp:1)")
+        for line in (1, 2)
+    ]  # fmt: skip
     assert [clip.utterance_id for clip in listing.clips] == ["u3"]
 
 
 def test_only_commands_leave_nothing(corpus: Path, tmp_path: Path) -> None:
     write_texts(corpus, {"wav.scp": "long sph2pipe a.sph |\nshort sph2pipe b.sph |\n"})
-    with pytest.raises(AsrError, match=r"2 problems, all in .*the first: .*commands are not run"):
+    with pytest.raises(AsrError, match=r"5 problems, all in .*the first: .*commands are not run"):
         prepare_listing(list_kaldi(corpus), tmp_path / "out")
     assert (tmp_path / "out/problems.tsv").read_text().count("commands are not run") == 2
 
@@ -88,6 +93,26 @@ def test_what_does_not_fit_is_named(corpus: Path, tmp_path: Path) -> None:
         (Reason.BAD_LINE, "segments:7"),
         (Reason.NO_TEXT, "text"),
     }
+
+
+def test_without_segments_a_refused_recording_is_said_once(corpus: Path) -> None:
+    (corpus / "segments").unlink()
+    write_texts(corpus, {"wav.scp": "long cat x |\nshort\n", "text": "long ALL\nshort ALONE\n"})
+    listing = list_kaldi(corpus)
+    assert [one.reason for one in listing.problems] == [Reason.COMMAND, Reason.BAD_LINE]
+    assert listing.clips == ()
+
+
+def test_channels_of_one_recording_are_refused(corpus: Path) -> None:
+    segments = "u1 long 0 1 A\nu2 long 1 2 B\nu3 short 0 2 A\nu4 long 2 3\n"
+    write_texts(corpus, {"segments": segments})
+    listing = list_kaldi(corpus)
+    assert [clip.utterance_id for clip in listing.clips] == ["u3"]
+    assert [(one.reason, one.where[-10:]) for one in listing.problems] == [
+        (Reason.BAD_LINE, f"segments:{line}") for line in (1, 2, 4)
+    ]
+    assert "u1: segments name the channels A, B of the recording long" in str(listing.problems[0])
+    assert "write each channel to a file of its own" in str(listing.problems[0])
 
 
 def test_folders_of_folders_are_sets(corpus: Path, tmp_path: Path) -> None:

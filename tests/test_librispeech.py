@@ -71,6 +71,19 @@ def test_what_does_not_fit_is_left_out_and_named(corpus: Path, tmp_path: Path) -
     assert len(subset.problems) == 6
 
 
+def test_hidden_files_are_skipped_and_what_is_no_utf8_is_named(
+    corpus: Path, tmp_path: Path
+) -> None:
+    chapter = corpus / "LibriSpeech/dev-clean/84/1"
+    for name in ("._84-1.trans.txt", "._84-1-0000.flac"):  # as macOS leaves them
+        (chapter / name).write_bytes(b"\x00\x05\x16\x07\xb0")
+    (chapter / "84-9.trans.txt").write_bytes("84-9-0000 CAFÉ\n".encode("latin-1"))
+    (subset,) = prepare_librispeech(corpus, ["dev-clean"], tmp_path / "out")
+    assert subset.num_utterances == 3
+    (problem,) = subset.problems
+    assert "84-9.trans.txt: not UTF-8 text" in problem
+
+
 def test_missing_folders_and_unknown_subsets_are_said(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(AsrError, match="no folder .*dev-other.*--data-dir"):

@@ -51,5 +51,7 @@ def test_what_does_not_fit_is_named(corpus: Path) -> None:
 def test_other_tables_are_not_ljspeech(tmp_path: Path) -> None:
     write_texts(tmp_path, {"metadata.csv": "path|text\na.wav|b\n"})
     assert not is_ljspeech(tmp_path)
+    write_texts(tmp_path, {"metadata.csv": "audio| Transcription|speaker\na.wav|b|anna\n"})
+    assert not is_ljspeech(tmp_path)
     with pytest.raises(AsrError, match="no .*metadata.csv: LJSpeech"):
         list_ljspeech(tmp_path / "nowhere")

@@ -1,5 +1,6 @@
 """Estimation of n-gram models: figures by hand, distributions that sum to one, pruning."""
 
+import bz2
 import gzip
 import lzma
 import random
@@ -118,12 +119,15 @@ def test_text_files_of_every_kind(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(content)
     (tmp_path / "b.txt.gz").write_bytes(gzip.compress(content.encode()))
     (tmp_path / "c.txt.xz").write_bytes(lzma.compress(content.encode()))
-    (tmp_path / "d.jsonl").write_text('{"audio_filepath": "x", "text": "utt-1 Hello world"}\n')
-    for name in ("a.txt", "b.txt.gz", "c.txt.xz"):
+    (tmp_path / "d.txt.bz2").write_bytes(bz2.compress(content.encode()))
+    for name in ("a.txt", "b.txt.gz", "c.txt.xz", "d.txt.bz2"):
         source = TextSource((tmp_path / name,), skip_fields=1)
         assert list(read_sentences(source)) == [["hello", "world"], ["mr", "brown"]]
-    source = TextSource((tmp_path / "d.jsonl",), skip_fields=1)
-    assert list(read_sentences(source)) == [["hello", "world"]]
+    entry = '{"audio_filepath": "x", "text": "utt-1 Hello world"}\n'
+    for name in ("e.jsonl", "e.ndjson", "e.json"):
+        (tmp_path / name).write_text(f"\n{entry} \n{entry}\n")
+        source = TextSource((tmp_path / name,), skip_fields=1)
+        assert list(read_sentences(source)) == [["hello", "world"]] * 2
 
 
 @pytest.mark.parametrize(
@@ -132,7 +136,11 @@ def test_text_files_of_every_kind(tmp_path: Path) -> None:
         ("latin.txt", "one\ncaf\u00e9\n".encode("latin-1"), "line 2: not UTF-8"),
         ("cut.txt.gz", gzip.compress(b"hello world\n" * 9)[:-9], "cannot read"),
         ("no.txt.xz", b"this is no xz file", "cannot read"),
+        ("cut.txt.bz2", bz2.compress(b"hello world\n" * 9)[:-9], "cannot read"),
+        ("no.txt.bz2", b"this is no bzip2 file", "cannot read"),
         ("m.jsonl", b'{"audio_filepath": "x"}\n', "line 1: no manifest entry"),
+        ("null.jsonl", b'\n{"text": null}\n', "line 2: no manifest entry with a text"),
+        ("number.jsonl", b'{"text": 7}\n', "line 1: no manifest entry with a text"),
         ("blank.txt", b"\n...\n", "has no words"),
     ],
 )

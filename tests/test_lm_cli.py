@@ -72,6 +72,30 @@ def test_train_rnn_then_info(tmp_path: Path) -> None:
         run("train-rnn", text, "-o", out)
 
 
+def test_info_of_a_neural_model_reads_a_text_as_the_model_does(tmp_path: Path) -> None:
+    text, out, heard = tmp_path / "t.txt", tmp_path / "rnn", tmp_path / "heard.txt"
+    text.write_text(TEXT.upper())
+    sizes = ("--vocab-size", 26, "--embedding-size", 8, "--hidden-size", 16, "--epochs", 1)
+    run("train-rnn", text, "-o", out, *sizes, "--batch-pieces", 32, "--normalizer", "none")
+    model = out / "rnnlm.safetensors"
+    heard.write_text("A CAT ~ A~ É DOG\n")
+
+    def told(*options: str) -> dict[str, str]:
+        lines = run("info", model, heard, *options).splitlines()
+        return dict(line.split(maxsplit=1) for line in lines)
+
+    lines = told()
+    assert lines["unknown"] == "3 characters, left out of the score: ~ 2, É 1"
+    expected = load_rescorer(model).perplexity([["A", "CAT", "~", "A~", "É", "DOG"]])
+    assert float(lines["perplexity"]) == pytest.approx(expected, abs=0.01)
+    assert told("--normalizer", "asr-en-1")["text"] == "1 sentences, 5 words"
+    heard.write_text("A CAT\n")
+    assert told()["unknown"] == "0 characters"
+    heard.write_text("\n")
+    with pytest.raises(UsageError, match="the text has no words in it"):
+        run("info", model, heard)
+
+
 def test_options_reach_the_model(tmp_path: Path) -> None:
     text, out = tmp_path / "t.txt", tmp_path / "lm"
     text.write_text("".join(f"id{i} {line}\n" for i, line in enumerate(TEXT.splitlines())))

@@ -1,6 +1,8 @@
 """n-gram models: scores against KenLM and by hand, the compiled form, and every kind of bad file."""
 
+import bz2
 import gzip
+import lzma
 import math
 import random
 from pathlib import Path
@@ -108,11 +110,24 @@ def test_model_without_unknown_word_scores_it_as_kenlm_does(tmp_path: Path) -> N
     assert model.score_words(["zzz"])[0] / math.log(10) == pytest.approx(-100.5, abs=1e-4)
 
 
-def test_gzip_and_round_trips(tmp_path: Path, model: NgramModel) -> None:
-    zipped = write(tmp_path, gzip.compress(ARPA.encode()), "lm.arpa.gz")
+def test_an_unknown_word_in_capitals_is_the_unknown_word(tmp_path: Path, model: NgramModel) -> None:
+    """As Kaldi's recipes write it, and as KenLM reads it; beside <unk> it is a word like others."""
+    capital = read_arpa(write(tmp_path, ARPA.replace("<unk>", "<UNK>")))
+    assert capital.words == model.words
+    assert capital.score("a zzz b") == pytest.approx(model.score("a zzz b"), abs=1e-6)
+    both = ARPA.replace("ngram 1=5", "ngram 1=6").replace("-0.7\t</s>", "-0.9\t<UNK>\n-0.7\t</s>")
+    words = read_arpa(write(tmp_path, both)).words
+    assert {"<unk>", "<UNK>"} <= set(words)
+
+
+def test_compressed_and_round_trips(tmp_path: Path, model: NgramModel) -> None:
+    zipped = [
+        write(tmp_path, pack.compress(ARPA.encode()), f"lm.arpa.{ending}")
+        for pack, ending in ((gzip, "gz"), (lzma, "xz"), (bz2, "bz2"))
+    ]
     write_arpa(model, tmp_path / "again.arpa")
     model.save(tmp_path / "lm.ngram")
-    for path in (zipped, tmp_path / "again.arpa", tmp_path / "lm.ngram"):
+    for path in (*zipped, tmp_path / "again.arpa", tmp_path / "lm.ngram"):
         loaded = load_ngram(path)
         assert loaded.words == model.words
         assert loaded.counts == model.counts == (5, 3, 1)
@@ -158,10 +173,11 @@ def test_bad_arpa_is_explained(tmp_path: Path, name: str) -> None:
     assert "lm.arpa" in str(caught.value)
 
 
-def test_truncated_gzip_is_explained(tmp_path: Path) -> None:
-    path = write(tmp_path, gzip.compress(ARPA.encode())[:-20], "lm.arpa.gz")
-    with pytest.raises(LanguageModelError, match="damaged or cut off"):
-        read_arpa(path)
+def test_truncated_files_are_explained(tmp_path: Path) -> None:
+    for pack, ending in ((gzip, "gz"), (bz2, "bz2")):
+        path = write(tmp_path, pack.compress(ARPA.encode())[:-20], f"lm.arpa.{ending}")
+        with pytest.raises(LanguageModelError, match="damaged or cut off"):
+            read_arpa(path)
 
 
 def test_damaged_compiled_model_is_explained(tmp_path: Path, model: NgramModel) -> None:

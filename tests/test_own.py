@@ -20,6 +20,8 @@ from asr.manifest import read_manifest
         ({"validated.tsv": "client_id\tpath\tsentence\nx\ta.wav\thello\n", "clips/x": ""},
          "commonvoice", "tables with path, sentence and client_id"),
         ({"metadata.csv": "a|hello|hello\n"}, "ljspeech", "lines id|text and no header"),
+        ({"metadata.csv": "Audio|Transcription|speaker\na.wav|hello|anna\n"}, "table",
+         "metadata.csv names audio"),
         ({"metadata.csv": "file_name,text\na.wav,hello\n"}, "table", "metadata.csv names audio"),
         ({"x.jsonl": '{"audio_filepath": "a.wav", "text": "hello"}\n', "notes.csv": "day,who\n1,2\n"},
          "table", "x.jsonl names audio and texts"),
@@ -94,6 +96,43 @@ def test_no_folder_and_a_wrong_encoding_are_said(tmp_path: Path) -> None:
         guess(tmp_path)
     with pytest.raises(UsageError, match="no encoding called"):
         guess(tmp_path, encoding="nothing")
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"wav.scp": "a a.wav\n", "text": "a café\n", "utt2spk": "a André\n"},
+        {"train.tsv": "client_id\tpath\tsentence\nAndré\ta.wav\tcafé\n", "clips/x": ""},
+        {"metadata.csv": "path,text,speaker\na.wav,café,André\n"},
+    ],
+)
+def test_an_encoding_is_that_of_every_layout(tmp_path: Path, files: dict[str, str]) -> None:
+    write_texts(tmp_path, {name: text.encode("latin-1") for name, text in files.items()})
+    (clip,) = guess(tmp_path, encoding="latin-1").listing.clips
+    assert (clip.text, clip.speaker_id) == ("café", "André")
+
+
+def test_old_manifests_of_sets_that_are_no_more_are_set_aside(tmp_path: Path) -> None:
+    for speaker in ("anna", "ben", "carl"):
+        write_audio(tmp_path / f"in/{speaker}/1.wav", 0.1)
+        write_texts(tmp_path, {f"in/{speaker}/1.txt": "hello"})
+    listing, out = guess(tmp_path / "in").listing, tmp_path / "out"
+    prepare_listing(listing, out, shares=Shares())
+    tested = (out / "test.jsonl").read_bytes()
+    prepared = prepare_listing(listing, out, shares=Shares(test=0))
+    assert sorted(path.name for path in out.iterdir()) == [
+        "dev.jsonl",
+        "test.jsonl.old",
+        "train.jsonl",
+    ]
+    assert (out / "test.jsonl.old").read_bytes() == tested
+    note = (
+        f"no test in this split: {out}/test.jsonl, of an earlier one, is now {out}/test.jsonl.old"
+    )
+    assert prepared.notes[-1] == note
+    (out / "dev.jsonl").write_text("of the corpus")
+    assert not any("earlier" in note for note in prepare_listing(listing, out).notes)
+    assert (out / "dev.jsonl").read_text() == "of the corpus"
 
 
 def test_a_second_run_takes_old_problems_away(tmp_path: Path) -> None:

@@ -100,6 +100,20 @@ def test_every_layout_has_a_command(here: Path) -> None:
     assert read_manifest(Path("out/ljspeech.jsonl"))[0].speaker_id == "a"
 
 
+def test_kaldi_and_common_voice_take_an_encoding(here: Path) -> None:
+    texts = {
+        "kaldi/wav.scp": "a ../recordings/anna/0.wav\n",
+        "kaldi/text": "a café\n",
+        "cv/train.tsv": "client_id\tpath\tsentence\nx\ta.mp3\tcafé\n",
+    }
+    write_audio(Path("cv/clips/a.mp3"))
+    write_texts(here, {name: text.encode("latin-1") for name, text in texts.items()})
+    assert run("kaldi kaldi -o out --encoding latin-1") == 0
+    assert run("commonvoice cv -o out --encoding latin-1") == 0
+    said = [read_manifest(Path(f"out/{name}.jsonl"))[0].text for name in ("kaldi", "train")]
+    assert said == ["café", "café"]
+
+
 @pytest.mark.parametrize(
     ("command", "status", "message"),
     [

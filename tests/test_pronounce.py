@@ -1,13 +1,19 @@
 """English words as espeak-ng says them, in ARPAbet, and the command that writes lexicons."""
 
+import bz2
+import gzip
 import json
+import lzma
 from pathlib import Path
 
 import pytest
 from language_bundle import write_language_model
 
 from asr.cli import main
+from asr.cli.lexicon import _words
 from asr.corpora.pronounce import pronounce, to_arpabet
+from asr.decoding.arpa import load_ngram
+from asr.decoding.arpa_writer import write_arpa
 from asr.pronunciation import read_lexicon
 
 pytest.importorskip("espeakng_loader", reason="needs espeakng-loader (extra demo)")
@@ -55,6 +61,32 @@ def test_the_command_takes_language_models_texts_and_manifests(
     assert lexicon.words["tomato"] == (("T", "AX", "M", "AA", "T", "OW"),)
     assert lexicon.words["fox"] == (("F", "AA", "K", "S"),)
     assert f"{len(lexicon.words)} words" in capsys.readouterr().out
+
+
+def test_a_compressed_arpa_file_is_a_language_model(tmp_path: Path) -> None:
+    model = load_ngram(write_language_model(tmp_path / "lm.ngram"))
+    write_arpa(model, tmp_path / "lm.arpa")
+    content = (tmp_path / "lm.arpa").read_bytes()
+    for pack, ending in ((gzip, "gz"), (lzma, "xz"), (bz2, "bz2")):
+        path = tmp_path / f"lm.arpa.{ending}"
+        path.write_bytes(pack.compress(content))
+        assert set(_words(path, "asr-en-1", 0)) == set(model.words) - {"<unk>", "<s>", "</s>"}
+
+
+def test_the_place_of_the_lexicon_is_looked_at_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.txt").write_text("red\n")
+    command = ["lexicon", str(tmp_path / "text.txt"), "-o"]
+    with pytest.raises(SystemExit) as stopped:
+        main([*command, str(tmp_path / "new/lexicon.txt")])
+    assert stopped.value.code == 0
+    assert set(read_lexicon(tmp_path / "new/lexicon.txt").words) == {"red"}
+    monkeypatch.setattr("asr.corpora.pronounce.pronounce", lambda words: pytest.fail("too late"))
+    with pytest.raises(SystemExit) as stopped:
+        main([*command, str(tmp_path / "text.txt/lexicon.txt")])
+    assert stopped.value.code == 3
+    assert "cannot write the lexicon" in capsys.readouterr().err
 
 
 def test_words_that_cannot_be_said_are_named(

@@ -1,12 +1,20 @@
 """Pronouncing lexicons: read, written, and what is said where one cannot be used."""
 
+import errno
 import gzip
+import os
 from pathlib import Path
 
 import pytest
 
 from asr.errors import AsrError
-from asr.pronunciation import Lexicon, read_lexicon, vocabulary, write_lexicon
+from asr.pronunciation import (
+    Lexicon,
+    check_writable,
+    read_lexicon,
+    vocabulary,
+    write_lexicon,
+)
 
 TEXT = "read R IY D\nread R EH D\n\na AX\nred\tR EH D\nread R IY D\n"
 
@@ -33,7 +41,7 @@ def test_a_text_is_said_with_the_first_pronunciations(tmp_path: Path) -> None:
     assert lexicon.lacking(["a blue sea", "blue"]) == ["blue", "sea"]
 
 
-@pytest.mark.parametrize("name", ["copy.txt", "copy.txt.gz", "copy.txt.xz"])
+@pytest.mark.parametrize("name", ["copy.txt", "copy.txt.gz", "copy.txt.xz", "copy.txt.bz2"])
 def test_round_trip_with_the_phones_of_a_model(tmp_path: Path, name: str) -> None:
     lexicon = read_lexicon(written(tmp_path))
     more = Lexicon((*lexicon.phones, "ZH"), lexicon.words)
@@ -42,8 +50,48 @@ def test_round_trip_with_the_phones_of_a_model(tmp_path: Path, name: str) -> Non
     before = (tmp_path / name).read_bytes()
     write_lexicon(read_lexicon(tmp_path / name, more.phones), tmp_path / name)
     assert (tmp_path / name).read_bytes() == before
-    magic = {".gz": b"\x1f\x8b", ".xz": b"\xfd7"}.get(Path(name).suffix, b"a ")
+    magic = {".gz": b"\x1f\x8b", ".xz": b"\xfd7", ".bz2": b"BZ"}.get(Path(name).suffix, b"a ")
     assert before[:2] == magic
+
+
+def test_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lexicon = read_lexicon(written(tmp_path))
+    path = tmp_path / "new/folder/lexicon.txt"
+    write_lexicon(lexicon, path)
+    before = path.read_bytes()
+
+    def full(self: Path, content: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(content[:4])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(AsrError, match=r"lexicon.txt: No space left on device; choose another"):
+        write_lexicon(Lexicon(lexicon.phones, {"a": (("AX",),)}), path)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_pipe_is_written_to_and_a_link_stays(tmp_path: Path) -> None:
+    lexicon = read_lexicon(written(tmp_path, "a AX\n"))
+    (tmp_path / "link").symlink_to("lexicon.txt")
+    write_lexicon(lexicon, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    reader, writer = os.pipe()
+    check_writable(Path(f"/dev/fd/{writer}"))
+    write_lexicon(lexicon, Path(f"/dev/fd/{writer}"))
+    assert os.read(reader, 99) == b"a AX\n"
+    os.close(reader)
+    os.close(writer)
+
+
+def test_where_nothing_can_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file/lexicon.txt", tmp_path):
+        with pytest.raises(AsrError, match=f"cannot write the lexicon {path}: "):
+            check_writable(path)
+    check_writable(tmp_path / "new/lexicon.txt")
+    assert not list((tmp_path / "new").iterdir())
 
 
 def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:

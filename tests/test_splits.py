@@ -105,6 +105,37 @@ def test_clips_of_recordings_stay_together() -> None:
     assert divided.notes[0].startswith("split by recording (20): no speakers are known")
 
 
+def test_recordings_that_share_a_name_are_told_apart_by_their_folders() -> None:
+    """Units are paths below what they share: the same wherever the corpus lies."""
+    paths = [Path(f"{folder}/rec.wav") for folder in "abc"] + [Path("a/alone.wav")]
+    sets = [
+        sets_of(
+            [
+                Utterance(f"{path}@{n}", root / path, f"text {path} {n}", 1.0, offset_s=float(n))
+                for path in paths
+                for n in range(3)
+            ]
+        )
+        for root in (Path("here"), Path("/data/there"))
+    ]
+    assert sets[0] == sets[1]
+    assert set(sets[0].values()) == {"train", "dev", "test"}
+    for path in paths:
+        assert len({sets[0][f"{path}@{n}"] for n in range(3)}) == 1
+    named = asr.corpora.splits._recordings(
+        [Utterance(str(path), Path("here") / path, "", 1.0) for path in paths]
+    )
+    assert sorted(named.values()) == [
+        *("recording a/rec.wav", "recording alone.wav", "recording b/rec.wav"),
+        "recording c/rec.wav",
+    ]
+
+
+def test_too_few_units_are_an_error_not_an_empty_set() -> None:
+    with pytest.raises(AsrError, match="2 different recordings cannot fill 3 sets.*--test 0"):
+        asr.corpora.splits._divide({"a", "b"}, {"test": 0.1, "dev": 0.1}, 0, "recording")
+
+
 def test_the_corpus_s_own_sets_are_kept_and_the_missing_one_made() -> None:
     some = utterances(50)
     given = {one.utterance_id: "test" if one.speaker_id == "spk7" else "train" for one in some}

@@ -83,6 +83,30 @@ def test_cues_without_empty_lines_between_them(tmp_path: Path) -> None:
     assert problems == []
 
 
+def test_a_cue_without_text_does_not_take_the_next_number(tmp_path: Path) -> None:
+    times = [f"00:00:0{second},000 --> 00:00:0{second + 1},000\n" for second in range(3)]
+    lines = f"1\n{times[0]}\n2\n{times[1]}Two\n\n3\n{times[2]}\n"
+    write_texts(tmp_path, {"a.srt": lines, "b.vtt": lines.replace("2\n", "second\n")})
+    for name in ("a.srt", "b.vtt"):
+        cues, problems = read_cues(tmp_path / name)
+        assert [cue.lines for _, cue in cues] == [(), ("Two",), ()]
+        assert problems == []
+
+
+def test_voices_go_before_folders(tmp_path: Path) -> None:
+    cue = "WEBVTT\n\n00:00.000 --> 00:01.000\n<v {}>Hello.</v>\n"
+    for folder, voice in (("monday", "Anna"), ("tuesday", "Ben")):
+        write_audio(tmp_path / folder / "talk.wav", 1)
+        write_texts(tmp_path, {f"{folder}/talk.vtt": cue.format(voice)})
+    listing = list_subtitles(tmp_path)
+    assert [clip.speaker_id for clip in listing.clips] == ["Anna", "Ben"]
+    assert not any("speakers" in note for note in listing.notes)
+    write_texts(tmp_path, {"tuesday/talk.vtt": cue.replace("<v {}>", "")})
+    listing = list_subtitles(tmp_path)
+    assert [clip.speaker_id for clip in listing.clips] == ["Anna", "tuesday"]
+    assert listing.notes[0].startswith("speakers: the folder tuesday; where folders are no")
+
+
 def test_an_utterance_ends_at_a_pause_or_when_it_is_long(tmp_path: Path) -> None:
     cues = [(0, 6, "a"), (6, 12, "b"), (12, 18, "c"), (17, 19, "d"), (20, 21, "e")]
     lines = [f"00:00:{s:02d}.000 --> 00:00:{e:02d}.000\n{text}\n" for s, e, text in cues]

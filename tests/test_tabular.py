@@ -74,6 +74,32 @@ def test_clips_of_a_recording(folder: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_a_length_counts_beside_a_start_of_nought(folder: Path) -> None:
+    write_texts(folder, {"t.csv": "path,start,duration,text\na.wav,0,1.5,one\n"})
+    (clip,) = list_table(folder / "t.csv").clips
+    assert (clip.offset_s, clip.end_s) == (0.0, 1.5)
+
+
+def test_the_lengths_of_a_manifest_are_those_of_utterances(folder: Path, tmp_path: Path) -> None:
+    """NeMo's manifests; a duration of 0 reaches to the end, as `asr.manifest` has it."""
+    rows = [("a.wav", 1.5), ("sub/b.flac", 0)]
+    lines = [
+        json.dumps({"audio_filepath": path, "duration": length, "text": "hello"})
+        for path, length in rows
+    ]
+    write_texts(folder, {"m.jsonl": "\n".join(lines)})
+    prepare_listing(list_table(folder / "m.jsonl"), tmp_path / "out")
+    utterances = read_manifest(tmp_path / "out/all.jsonl")
+    assert [(one.offset_s, one.duration_s) for one in utterances] == [(0.0, 1.5), (0.0, 2.0)]
+
+
+def test_other_lengths_are_not_interpreted(folder: Path) -> None:
+    """They may be milliseconds, as Common Voice has them."""
+    write_texts(folder, {"t.csv": "path,duration,text\na.wav,1500,one\n"})
+    (clip,) = list_table(folder / "t.csv").clips
+    assert clip.end_s is None
+
+
 def test_audio_may_lie_elsewhere_and_its_ending_be_left_out(folder: Path) -> None:
     write_audio(folder / "clips/x.opus")
     write_texts(folder, {"t.csv": "id,text\nx,hello\n"})

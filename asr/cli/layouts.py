@@ -95,6 +95,7 @@ def commonvoice(
     dev: Dev = 0.1,
     test: Test = 0.1,
     seed: Seed = 0,
+    encoding: Encoding = "utf-8",
 ) -> int:
     """Common Voice: train.tsv, dev.tsv, test.tsv, validated.tsv beside clips/.
 
@@ -102,7 +103,7 @@ def commonvoice(
     """
     from asr.corpora.commonvoice import list_commonvoice
 
-    listing = list_commonvoice(folder, subset or ())
+    listing = list_commonvoice(folder, subset or (), encoding=encoding)
     return _prepare(listing, out, "commonvoice", _shares(split, dev, test, seed))
 
 
@@ -115,6 +116,7 @@ def kaldi(
     test: Test = 0.1,
     seed: Seed = 0,
     by_utterance: ByUtterance = False,
+    encoding: Encoding = "utf-8",
 ) -> int:
     """A Kaldi data folder (wav.scp, text, utt2spk, segments), or one that holds several.
 
@@ -122,7 +124,7 @@ def kaldi(
     """
     from asr.corpora.kaldi import list_kaldi
 
-    listing = list_kaldi(folder, audio_dir=audio_dir)
+    listing = list_kaldi(folder, audio_dir=audio_dir, encoding=encoding)
     return _prepare(listing, out, "kaldi", _shares(split, dev, test, seed, by_utterance))
 
 

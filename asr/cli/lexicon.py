@@ -21,12 +21,12 @@ def lexicon(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            help="Language models (.ngram, .arpa, or default, the one that comes with asr), texts (also "
-            ".gz, .xz) and manifests."
+            help="Language models (.ngram, .arpa, or default, the one that comes with asr), texts and "
+            "manifests; .arpa and texts also as .gz, .xz, .bz2."
         ),
     ],
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="The file; .gz, .xz compress it.")
+        Path, typer.Option("-o", "--out", help="The file; .gz, .xz, .bz2 compress it.")
     ] = Path("lexicon.txt"),
     base: Annotated[
         Path | None,
@@ -45,8 +45,15 @@ def lexicon(
     """
     from asr.corpora.pronounce import pronounce
     from asr.errors import AsrError
-    from asr.pronunciation import Lexicon, read_lexicon, vocabulary, write_lexicon
+    from asr.pronunciation import (
+        Lexicon,
+        check_writable,
+        read_lexicon,
+        vocabulary,
+        write_lexicon,
+    )
 
+    check_writable(out)
     known = read_lexicon(base).words if base else {}
     wanted = dict.fromkeys(
         word for source in sources for word in _words(source, normalizer, skip_fields)
@@ -71,7 +78,7 @@ def _words(source: Path, normalizer: str, skip_fields: int) -> Iterable[str]:
     from asr.lm_text import TextSource, read_sentences
 
     model = shipped_lm(source) or source
-    if model.suffix in (".ngram", ".arpa") or model.is_dir():
+    if model.suffix == ".ngram" or ".arpa" in model.suffixes or model.is_dir():
         return [word for word in load_ngram(model).words if word not in (BEGIN, END, UNKNOWN)]
     sentences = read_sentences(TextSource((source,), normalizer, skip_fields))
     return (word for sentence in sentences for word in sentence)

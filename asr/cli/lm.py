@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from asr.lm_text import Progress, TextSource
+    from asr.lm_text import Progress
     from asr.rnnlm_training import Progress as TrainingProgress
 
-TEXT_HELP = "Text files, a sentence a line; also .gz, .xz, and manifests (.jsonl)."
+TEXT_HELP = "Text files, a sentence a line; also .gz, .xz, .bz2, and manifests (.jsonl)."
+_MAX_UNKNOWN_SHOWN = 20
 Normalizer = Annotated[str, typer.Option(help="Text normaliser; `none` keeps the text as it is.")]
 SkipFields = Annotated[
     int, typer.Option(min=0, max=9, help='Fields to drop from each line; 1 for "ID TEXT".')
@@ -139,17 +140,19 @@ def info(
         typer.Argument(help="A compiled model, an ARPA file, their folder, or a neural model."),
     ],
     text: Annotated[list[Path] | None, typer.Argument(help=TEXT_HELP)] = None,
-    normalizer: Normalizer = "asr-en-1",
+    normalizer: Annotated[
+        str | None, typer.Option(help="Text normaliser; else a neural model's own, or asr-en-1.")
+    ] = None,
     skip_fields: SkipFields = 0,
 ) -> None:
     """Say what a model holds; with TEXT also its perplexity and out-of-vocabulary rate there."""
     from asr.decoding.arpa import load_ngram
     from asr.lm import measure_perplexity
     from asr.lm_text import TextSource, read_sentences
+    from asr.text import DEFAULT_NORMALIZER
 
-    source = TextSource(tuple(text or ()), normalizer, skip_fields)
     if model.suffix == ".safetensors":
-        _rnn_info(model, source)
+        _rnn_info(model, tuple(text or ()), normalizer, skip_fields)
         return
     ngram = load_ngram(model)
     typer.echo(f"order        {ngram.order}")
@@ -157,6 +160,7 @@ def info(
     typer.echo(f"memory       {sum(array.nbytes for array in ngram.arrays) / 1e6:.1f} MB")
     if not text:
         return
+    source = TextSource(tuple(text), normalizer or DEFAULT_NORMALIZER, skip_fields)
     found = measure_perplexity(ngram, read_sentences(source, _progress()))
     typer.echo(f"text         {found.num_sentences} sentences, {found.num_words} words")
     typer.echo(
@@ -165,8 +169,14 @@ def info(
     typer.echo(f"unknown      {found.num_unknown} words, {100 * found.unknown_rate:.2f} %")
 
 
-def _rnn_info(model: Path, source: "TextSource") -> None:
-    from asr.lm_text import read_sentences
+def _rnn_info(
+    model: Path, text: tuple[Path, ...], normalizer: str | None, skip_fields: int
+) -> None:
+    from collections import Counter
+
+    from asr.codecs import printable
+    from asr.errors import UsageError
+    from asr.lm_text import TextSource, read_sentences
     from asr.rnnlm import load_rescorer
 
     rescorer = load_rescorer(model)
@@ -174,11 +184,21 @@ def _rnn_info(model: Path, source: "TextSource") -> None:
     typer.echo(f"network      {config.num_layers} x {config.hidden_size} LSTM")
     typer.echo(f"parameters   {rescorer.num_parameters / 1e6:.2f} M")
     typer.echo(f"vocabulary   {config.vocab_size} pieces, text normaliser {rescorer.normalizer}")
-    if not source.paths:
+    if not text:
         return
+    source = TextSource(text, normalizer or rescorer.normalizer, skip_fields)
     sentences = list(read_sentences(source, _progress()))
+    if not sentences:
+        raise UsageError("the text has no words in it: no perplexity")
+    unknown = Counter[str]()
+    for words in sentences:
+        unknown.update(rescorer.unknown_characters(" ".join(words)))
     typer.echo(f"text         {len(sentences)} sentences, {sum(map(len, sentences))} words")
     typer.echo(f"perplexity   {rescorer.perplexity(sentences):.2f}")
+    most = unknown.most_common(_MAX_UNKNOWN_SHOWN)
+    shown = ", ".join(f"{printable(char)} {number}" for char, number in most)
+    of_them = f", left out of the score: {shown}" if shown else ""
+    typer.echo(f"unknown      {unknown.total()} characters{of_them}")
 
 
 def _counts(counts: tuple[int, ...]) -> str:

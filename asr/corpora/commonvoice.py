@@ -27,12 +27,15 @@ def find_commonvoice(folder: Path) -> Path | None:
     return None
 
 
-def list_commonvoice(folder: Path | str, subsets: Sequence[str] = ()) -> Listing:
+def list_commonvoice(
+    folder: Path | str, subsets: Sequence[str] = (), *, encoding: str = "utf-8"
+) -> Listing:
     """The clips of the named tables.
 
     Args:
         subsets: train, dev, test, validated, other, ...; none: the first three, or validated where
             they are not there.
+        encoding: of the tables; a byte order mark wins.
 
     Raises:
         AsrError: no Common Voice in `folder`.
@@ -50,13 +53,14 @@ def list_commonvoice(folder: Path | str, subsets: Sequence[str] = ()) -> Listing
     missing = [name for name in chosen if name not in there]
     if missing:
         raise UsageError(f"{root} has no {', '.join(missing)}.tsv; there are: {', '.join(there)}")
-    listings = [_list_subset(root, name) for name in chosen]
+    listings = [_list_subset(root, name, encoding) for name in chosen]
     layout = f"Common Voice: {', '.join(f'{name}.tsv' for name in chosen)} beside clips/"
     return replace(joined(listings), layout=layout)
 
 
-def _list_subset(root: Path, name: str) -> Listing:
-    listing = list_table(root / f"{name}.tsv", _COLUMNS, audio_dir=root / "clips")
+def _list_subset(root: Path, name: str, encoding: str) -> Listing:
+    table = root / f"{name}.tsv"
+    listing = list_table(table, _COLUMNS, audio_dir=root / "clips", encoding=encoding)
     clips = tuple(map(_clip, listing.clips))
     return with_subset(replace(listing, clips=clips), name)
 

@@ -47,12 +47,15 @@ def _is_data_folder(folder: Path) -> bool:
     return (folder / "wav.scp").is_file() and (folder / "text").is_file()
 
 
-def list_kaldi(folder: Path | str, *, audio_dir: Path | None = None) -> Listing:
+def list_kaldi(
+    folder: Path | str, *, audio_dir: Path | None = None, encoding: str = "utf-8"
+) -> Listing:
     """The utterances of a data folder, or of the data folders right below `folder`, each a set.
 
     Args:
         audio_dir: what relative paths of wav.scp are relative to; None takes the data folder or, as
             Kaldi does, the current one: wherever the first files are found.
+        encoding: of all the files; a byte order mark wins.
 
     Raises:
         AsrError: no data folder.
@@ -64,23 +67,24 @@ def list_kaldi(folder: Path | str, *, audio_dir: Path | None = None) -> Listing:
             f"no Kaldi data folder at {folder} or right below it: expected the files wav.scp and text"
         )
     if folders == [folder]:
-        return _list_folder(folder, audio_dir)
-    return joined(with_subset(_list_folder(one, audio_dir), one.name) for one in folders)
+        return _list_folder(folder, audio_dir, encoding)
+    return joined(with_subset(_list_folder(one, audio_dir, encoding), one.name) for one in folders)
 
 
-def _list_folder(folder: Path, audio_dir: Path | None) -> Listing:
+def _list_folder(folder: Path, audio_dir: Path | None, encoding: str) -> Listing:
     problems: list[Problem] = []
-    recordings = _read(folder / "wav.scp", problems)
-    texts = _read(folder / "text", problems)
+    recordings = _read(folder / "wav.scp", problems, encoding)
+    texts = _read(folder / "text", problems, encoding)
     base = audio_dir or _base(folder, recordings)
     paths = _audio_paths(recordings, base, problems)
-    stretches = _stretches(folder / "segments", recordings, texts, problems)
-    speakers = _read(folder / "utt2spk", problems)
-    facts = _speaker_facts(folder, problems)
+    segments = _read(folder / "segments", problems, encoding) if _has_segments(folder) else None
+    stretches = _stretches(segments, recordings, texts, problems)
+    speakers = _read(folder / "utt2spk", problems, encoding)
+    facts = _speaker_facts(folder, problems, encoding)
     clips = []
     for name, text in texts.rest.items():
         if name not in stretches:
-            missing = f"no line of {'segments' if _has_segments(folder) else 'wav.scp'} for {name}"
+            missing = f"no line of {'segments' if segments else 'wav.scp'} for {name}"
             problems.append(Problem(Reason.NO_AUDIO, texts.where(name), missing))
             continue
         recording, offset_s, end_s = stretches[name]
@@ -92,6 +96,11 @@ def _list_folder(folder: Path, audio_dir: Path | None) -> Listing:
                 Clip(name, paths[recording], text, texts.where(name), speaker, offset_s, end_s,
                      SUBSETS.get(folder.name.lower()), extra)
             )  # fmt: skip
+        elif recording and segments:  # without segments the recording's own problem says it
+            left_out = (
+                f"{name}: its recording {recording} was left out ({recordings.where(recording)})"
+            )
+            problems.append(Problem(Reason.NO_AUDIO, texts.where(name), left_out))
     problems += [
         Problem(Reason.NO_TEXT, str(folder / "text"), f"no text for {name}")
         for name in stretches
@@ -107,12 +116,12 @@ def _has_segments(folder: Path) -> bool:
     return (folder / "segments").is_file()
 
 
-def _read(path: Path, problems: list[Problem]) -> _Lines:
+def _read(path: Path, problems: list[Problem], encoding: str) -> _Lines:
     """The lines of a table by their first word; an empty table where there is no file."""
     rest: dict[str, str] = {}
     numbers: dict[str, int] = {}
     try:
-        lines = read_lines(path) if path.is_file() else []
+        lines = read_lines(path, encoding) if path.is_file() else []
     except TextFileError as error:
         problems.append(Problem(Reason.BAD_LINE, str(path), str(error)))
         lines = []
@@ -158,16 +167,16 @@ _Stretch = tuple[str, float, float | None]  # recording, start and end in second
 
 
 def _stretches(
-    path: Path, recordings: _Lines, texts: _Lines, problems: list[Problem]
+    segments: _Lines | None, recordings: _Lines, texts: _Lines, problems: list[Problem]
 ) -> dict[str, _Stretch]:
     """Where each utterance is: in a recording by `segments`, else the recording of its name."""
-    if not path.is_file():
+    if segments is None:
         return {name: (name, 0.0, None) for name in recordings.rest}
-    segments = _read(path, problems)
+    channels = _channels(segments)
     stretches: dict[str, _Stretch] = {}
     for name, rest in segments.rest.items():
         try:
-            stretches[name] = _stretch(rest, recordings)
+            stretches[name] = _stretch(rest, recordings, channels)
         except ValueError as error:
             problems.append(Problem(Reason.BAD_LINE, segments.where(name), f"{name}: {error}"))
             if name in texts.rest:
@@ -175,21 +184,37 @@ def _stretches(
     return stretches
 
 
-def _stretch(rest: str, recordings: _Lines) -> _Stretch:
+def _channels(segments: _Lines) -> dict[str, set[str]]:
+    """The channels of each recording that lines of segments name (after the end)."""
+    channels: dict[str, set[str]] = {}
+    for cells in map(str.split, segments.rest.values()):
+        if len(cells) == 4:
+            channels.setdefault(cells[0], set()).add(cells[3])
+    return channels
+
+
+def _stretch(rest: str, recordings: _Lines, channels: Mapping[str, set[str]]) -> _Stretch:
     cells = rest.split()
     if len(cells) not in (3, 4):
         raise ValueError("a line of segments is 'utterance recording start end'")
+    if len(named := channels.get(cells[0], set())) > 1:
+        raise ValueError(
+            f"segments name the channels {', '.join(sorted(named))} of the recording {cells[0]}: "
+            "channels of one file are not told apart; write each channel to a file of its own"
+        )
     recording, start_s, end_s = cells[0], float(cells[1]), float(cells[2])
     if recording not in recordings.rest:
         raise ValueError(f"wav.scp has no recording {recording}")
     return recording, start_s, None if end_s == _TO_THE_END else end_s
 
 
-def _speaker_facts(folder: Path, problems: list[Problem]) -> dict[str, Mapping[str, str]]:
+def _speaker_facts(
+    folder: Path, problems: list[Problem], encoding: str
+) -> dict[str, Mapping[str, str]]:
     """What spk2gender, spk2age and the like say: by fact, then by speaker."""
     names = sorted(path.name for path in folder.glob("spk2*") if path.is_file())
     return {
-        name.removeprefix("spk2"): _read(folder / name, problems).rest
+        name.removeprefix("spk2"): _read(folder / name, problems, encoding).rest
         for name in names
         if name not in ("spk2utt", "spk2") and "." not in name
     }

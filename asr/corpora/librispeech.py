@@ -74,7 +74,7 @@ def _prepare_subset(folder: Path, out: Path) -> PreparedSubset:
     genders = _read_genders(folder.parent / "SPEAKERS.TXT")
     texts, problems = _read_transcripts(folder)
     audio = {
-        path.stem: path for path in sorted(folder.rglob("*")) if path.suffix in _AUDIO_SUFFIXES
+        path.stem: path for path in sorted(folder.rglob("[!.]*")) if path.suffix in _AUDIO_SUFFIXES
     }
     problems += [
         f"{audio[name]}: audio without a transcript" for name in audio if name not in texts
@@ -120,11 +120,16 @@ def _duration(path: Path) -> float | str:
 
 
 def _read_transcripts(folder: Path) -> tuple[dict[str, str], list[str]]:
-    """Texts by utterance id, and problems, from every *.trans.txt below `folder`."""
+    """Texts by utterance id, and problems, from every visible *.trans.txt below `folder`."""
     texts: dict[str, str] = {}
     problems: list[str] = []
-    for path in sorted(folder.rglob("*.trans.txt")):
-        for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), start=1):
+    for path in sorted(folder.rglob("[!.]*.trans.txt")):
+        try:
+            lines = path.read_text("utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            problems.append(f"{path}: not UTF-8 text ({error.reason}); convert the file (iconv)")
+            continue
+        for number, line in enumerate(lines, start=1):
             name, _, text = line.strip().partition(" ")
             if not name:
                 continue

@@ -10,6 +10,7 @@ from pathlib import Path
 from asr.corpora.listing import Clip, Listing, Problem, Reason, audio_by_stem, is_audio
 from asr.errors import AsrError
 from asr.textfiles import read_lines
+from asr.textrows import TEXT_KEYS
 
 TABLE = "metadata.csv"
 _AUDIO_FOLDERS = ("wavs", "wav", "audio", "clips", "")
@@ -22,7 +23,8 @@ def is_ljspeech(folder: Path) -> bool:
         return False
     with table.open(encoding="utf-8-sig", errors="replace") as lines:
         cells = lines.readline(100_000).rstrip("\r\n").split("|")
-    return len(cells) in (2, 3) and not {"text", "sentence", "transcript"} & set(cells)
+    names = {cell.strip().lower() for cell in cells}
+    return len(cells) in (2, 3) and names.isdisjoint(TEXT_KEYS["reference"])
 
 
 def list_ljspeech(folder: Path | str, *, encoding: str = "utf-8") -> Listing:

@@ -78,7 +78,9 @@ def _kaldi(folder: Path, encoding: str) -> Guess | None:
     if not folders:
         return None
     where = "" if folders == [folder] else f" in {', '.join(one.name for one in folders)}"
-    return Guess("kaldi", f"wav.scp and text are there{where}", list_kaldi(folder))
+    return Guess(
+        "kaldi", f"wav.scp and text are there{where}", list_kaldi(folder, encoding=encoding)
+    )
 
 
 def _commonvoice(folder: Path, encoding: str) -> Guess | None:
@@ -86,7 +88,7 @@ def _commonvoice(folder: Path, encoding: str) -> Guess | None:
     if root is None:
         return None
     why = f"tables with path, sentence and client_id beside {root / 'clips'}"
-    return Guess("commonvoice", why, list_commonvoice(folder))
+    return Guess("commonvoice", why, list_commonvoice(folder, encoding=encoding))
 
 
 def _ljspeech(folder: Path, encoding: str) -> Guess | None:

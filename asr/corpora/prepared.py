@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asr.codecs import printable
-from asr.corpora.listing import Clip, Listing, Problem, Reason
+from asr.corpora.listing import SUBSETS, Clip, Listing, Problem, Reason
 from asr.corpora.probing import Progress, probe_all
 from asr.corpora.splits import Shares, split
 from asr.errors import AsrError
@@ -64,6 +64,9 @@ def prepare_listing(
 ) -> Prepared:
     """Open the audio of a listing and write its manifests.
 
+    After a split, manifests of an earlier one whose sets this one has not become SET.jsonl.old: what
+    they hold may be in another set now.
+
     Args:
         out: folder for manifests and problems.
         name: of the manifest of those clips that belong to no set, where nothing is split.
@@ -94,6 +97,8 @@ def prepare_listing(
         divided = split(utterances, shares, given)
         sets, notes = divided.sets, (*notes, *divided.notes)
     written = tuple(_write_set(out, name, some) for name, some in sets.items())
+    if shares is not None:
+        notes = (*notes, *_set_aside(out, sets))
     characters = Counter(char for one in utterances for char in one.text)
     return Prepared(listing.layout, written, problems, problems_path, notes, characters)
 
@@ -179,6 +184,17 @@ def _given_sets(
     for utterance in utterances:
         sets.setdefault(given.get(utterance.utterance_id, name), []).append(utterance)
     return sets
+
+
+def _set_aside(out: Path, sets: Iterable[str]) -> list[str]:
+    """Rename manifests of train, dev or test that are not of `sets`, and say so."""
+    notes = []
+    for name in sorted({*SUBSETS.values()} - {*sets}):
+        manifest = out / f"{name}.jsonl"
+        if manifest.is_file():
+            old = manifest.replace(f"{manifest}.old")
+            notes.append(f"no {name} in this split: {manifest}, of an earlier one, is now {old}")
+    return notes
 
 
 def _write_set(out: Path, name: str, utterances: Sequence[Utterance]) -> WrittenSet:

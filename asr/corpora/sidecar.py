@@ -61,7 +61,10 @@ def list_folder(
 
 
 def with_folders(clips: Sequence[Clip]) -> tuple[list[Clip], tuple[str, ...]]:
-    """The clips with the sets and speakers that their folders name (by their ids), and notes."""
+    """The clips with the sets and speakers that their folders name (by their ids), and notes.
+
+    A clip that says itself who speaks keeps that speaker.
+    """
     parts = [clip.utterance_id.split("/")[:-1] for clip in clips]
     subsets: list[str | None] = [None] * len(clips)
     if parts and all(some and some[0].lower() in SUBSETS for some in parts):
@@ -69,18 +72,21 @@ def with_folders(clips: Sequence[Clip]) -> tuple[list[Clip], tuple[str, ...]]:
         parts = [some[1:] for some in parts]
     while parts and all(some and some[0] == parts[0][0] for some in parts):
         parts = [some[1:] for some in parts]
-    speakers = {some[0] for some in parts if some}
-    known = len(speakers) > 1 and all(parts)
+    known = len({some[0] for some in parts if some}) > 1 and all(parts)
     told = [
-        replace(clip, subset=subset, speaker_id=some[0] if known else clip.speaker_id)
+        replace(clip, subset=subset, speaker_id=clip.speaker_id or (some[0] if known else None))
         for clip, subset, some in zip(clips, subsets, parts, strict=True)
     ]
-    names = ", ".join(sorted(speakers)[:3])
+    silent = [some for clip, some in zip(clips, parts, strict=True) if not clip.speaker_id]
+    if not known or not silent:
+        return told, ()
+    speakers = sorted({some[0] for some in silent})
+    number = f"{len(speakers)} folders" if len(speakers) > 1 else "folder"
     note = (
-        f"speakers: the {len(speakers)} folders {names}{', ...' if len(speakers) > 3 else ''}; where "
+        f"speakers: the {number} {', '.join(speakers[:3])}{', ...' if len(speakers) > 3 else ''}; where "
         "folders are no speakers use --by-utterance or --speaker-pattern"
     )
-    return told, (note,) if known else ()
+    return told, (note,)
 
 
 def _by_stem(

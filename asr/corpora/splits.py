@@ -6,8 +6,10 @@ test set, the next `dev` the development set, the rest is for training.
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from asr.errors import AsrError, UsageError
 from asr.manifest import Utterance
@@ -89,7 +91,13 @@ def place(unit: str, seed: int) -> float:
 def _divide(
     units: set[str], wanted: Mapping[str, float], seed: int, level: str
 ) -> tuple[dict[str, str], list[str]]:
-    """The set of each unit; a set that would stay empty gets the units whose places are nearest."""
+    """The set of each unit; a set that would stay empty gets the units whose places are nearest.
+
+    Raises:
+        AsrError: too few units to leave one in each set, train among them.
+    """
+    if wanted and len(units) <= len(wanted):
+        raise AsrError(_too_few(len(units), f"{level}s", len(wanted) + 1))
     order = sorted(units, key=lambda unit: (place(unit, seed), unit))
     set_of: dict[str, str] = {}
     notes = []
@@ -119,18 +127,26 @@ def _choose_unit(
     if len(speakers) >= number_of_sets and not by_utterance:
         return "speaker", _speaker_or_sentence, [_about_speakers(pool, len(speakers))]
     why = _why_no_speakers(len(speakers), by_utterance, number_of_sets)
-    recordings = {one.audio_path for one in pool}
+    recordings = _recordings(pool)
     if number_of_sets <= len(recordings) < len(pool) and not by_utterance:
         note = f"split by recording ({len(recordings)}): {why}; {_FLATTERS}, unless each recording "
-        return "recording", _recording, [note + "has a speaker of its own"]
+        return (
+            "recording",
+            lambda one: recordings[one.audio_path],
+            [note + "has a speaker of its own"],
+        )
     sentences = len({_sentence(one) for one in pool})
     if sentences < number_of_sets:
-        raise AsrError(
-            f"{sentences} different texts cannot fill {number_of_sets} sets: add recordings, or hold "
-            "back less with --dev 0 or --test 0"
-        )
+        raise AsrError(_too_few(sentences, "texts", number_of_sets))
     note = f"split by utterance, the same sentence always in one set ({sentences} sentences): {why}"
     return "sentence", _sentence, [f"{note}; {_FLATTERS}"]
+
+
+def _too_few(number: int, units: str, number_of_sets: int) -> str:
+    return (
+        f"{number} different {units} cannot fill {number_of_sets} sets: add recordings, or hold back "
+        "less with --dev 0 or --test 0"
+    )
 
 
 def _about_speakers(pool: Sequence[Utterance], number: int) -> str:
@@ -153,8 +169,17 @@ def _speaker_or_sentence(utterance: Utterance) -> str:
     return _sentence(utterance)
 
 
-def _recording(utterance: Utterance) -> str:
-    return f"recording {utterance.audio_path.name}"
+def _recordings(pool: Sequence[Utterance]) -> dict[Path, str]:
+    """The unit of each audio file: its name; of files that share one, the path below what they share."""
+    alike: dict[str, list[Path]] = {}
+    for path in {one.audio_path for one in pool}:
+        alike.setdefault(path.name, []).append(path)
+    units = {}
+    for paths in alike.values():
+        shared = os.path.commonpath([path.absolute().parent for path in paths])
+        for path in paths:
+            units[path] = f"recording {path.absolute().relative_to(shared).as_posix()}"
+    return units
 
 
 def _sentence(utterance: Utterance) -> str:

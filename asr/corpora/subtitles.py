@@ -156,15 +156,17 @@ def _body(lines: Sequence[str], is_last: bool) -> list[str]:
     """The text lines of a cue, of all lines up to the times of the next one.
 
     The first paragraph is text; of what follows, paragraphs that are comments, styles or (at the
-    end) the number or name of the next cue are not.
+    end) the number or name of the next cue are not. Of a cue that begins with an empty line, what
+    stands right above the next cue's times is no text either.
     """
+    blank_first = bool(lines) and not lines[0].strip()
     paragraphs: list[list[str]] = [[]]
     for line in lines:
         if line.strip():
             paragraphs[-1].append(line.strip())
         elif paragraphs[-1]:
             paragraphs.append([])
-    if not is_last and len(paragraphs) > 1 and len(paragraphs[-1]) == 1:
+    if not is_last and (blank_first or len(paragraphs) > 1) and len(paragraphs[-1]) == 1:
         paragraphs.pop()  # the next cue's number or name
     kept = [some for some in paragraphs if some and not re.match(r"NOTE\b|STYLE$|REGION$", some[0])]
     body = [line for some in kept for line in some]

@@ -29,6 +29,7 @@ from asr.textrows import DURATION_KEYS, ID_KEYS, PATH_KEYS, SPEAKER_KEYS, TEXT_K
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 _AUDIO_FOLDERS = ("", "clips", "wavs", "wav", "audio")
+_MANIFEST_AUDIO = "audio_filepath"  # its rows have the duration of the utterance, in seconds
 _MANIFEST_KEYS = {"utterance_id", "audio_filepath", "offset", "duration", "text", "speaker"}
 _DELIMITERS = "\t,;|"
 _LOOK_AT = 20  # rows that decide which folder the paths are relative to
@@ -285,11 +286,18 @@ def _stem(audio: str) -> str:
 
 
 def _times(row: Mapping[str, Any], names: TableColumns, cut: bool) -> tuple[float, float | None]:
-    """Where the clip starts and ends; a length counts only where a recording is cut into clips."""
+    """Where the clip starts and ends.
+
+    A length counts where a recording is cut into clips, beside a start, and in a manifest, where 0
+    reaches to the end of the file; elsewhere it may be anything, such as milliseconds.
+    """
     offset = _seconds(row, names.offset)
     end = _seconds(row, names.end)
     duration = _seconds(row, names.duration)
-    if end is None and duration is not None and (cut or offset):
+    in_manifest = names.audio is not None and names.audio.lower() == _MANIFEST_AUDIO
+    if in_manifest and duration == 0:
+        duration = None
+    if end is None and duration is not None and (cut or offset is not None or in_manifest):
         end = (offset or 0.0) + duration
     return offset or 0.0, end
 

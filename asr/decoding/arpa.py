@@ -1,14 +1,16 @@
-"""ARPA files (plain, .gz, .xz) -> n-gram models; what is wrong with a file is said by line."""
+"""ARPA files (plain, .gz, .xz, .bz2) -> n-gram models; what is wrong with a file is said by line."""
 
+import bz2
 import gzip
 import lzma
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import IO, cast
+from types import MappingProxyType
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,10 @@ from asr.decoding.ngram import (
 from asr.decoding.packed import is_packed, load_packed
 
 MISSING_UNKNOWN_LOG10 = -100.0  # what KenLM gives to unknown words when the file has no <unk>
+_UPPER_UNKNOWN = b"<UNK>"  # Kaldi's, and what its recipes let SRILM write
+_OPENERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+)
 _COUNT = re.compile(rb"ngram\s+(\d+)\s*=\s*(\d+)")
 _CHUNK_LINES = 100_000
 
@@ -57,10 +63,8 @@ def find_ngram(path: Path | str) -> Path:
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """Open a file for reading, through gzip or xz where its name ends in .gz or .xz."""
-    if path.suffix == ".gz":
-        return cast(IO[bytes], gzip.open(path, "rb"))
-    return cast(IO[bytes], lzma.open(path, "rb") if path.suffix == ".xz" else path.open("rb"))
+    """Open a file for reading, through gzip, xz or bzip2 where its name ends in .gz, .xz or .bz2."""
+    return cast(IO[bytes], _OPENERS.get(path.suffix, Path.open)(path, "rb"))
 
 
 @dataclass
@@ -102,7 +106,8 @@ class _Lines:
 def read_arpa(path: Path | str) -> NgramModel:
     """Read an ARPA file.
 
-    A file without <unk> is read with ln P(<unk>) of 10^-100, as KenLM does.
+    As KenLM does, <UNK> is read as <unk> in a file without the latter, and a file without either
+    with a P(<unk>) of 10^-100.
 
     Raises:
         LanguageModelError: truncated, counts that do not match, an n-gram whose context is missing
@@ -121,6 +126,8 @@ def read_arpa(path: Path | str) -> NgramModel:
             raise lines.error(
                 f"\\end\\ is expected here, not {_show(line)}: more n-grams than said?"
             )
+    if UNKNOWN.encode() not in ids and _UPPER_UNKNOWN in ids:
+        words[ids[_UPPER_UNKNOWN]] = UNKNOWN
     return assemble(path, words, levels)
 
 

@@ -155,7 +155,7 @@ class SpellerConfig:
     """Training of a speller (`asr.speller`) for the network of init_from, which stays as it is.
 
     Attributes:
-        texts: files with text, also .gz and .xz; empty: the run trains a network by speech.
+        texts: files with text, also .gz, .xz and .bz2; empty: the run trains a network by speech.
         network: its size; a step of its LSTMs reads `subsampling` frames of phones.
         passes: how often the training speech is listened to, each time augmented anew, for what the
             network hears of each phone.
