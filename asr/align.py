@@ -93,9 +93,9 @@ def cut(aligned: Aligned, max_s: float) -> list[Utterance]:
 
     A piece is longer than a third of `max_s` wherever it can be, and longer than `max_s` only where one
     word is. Pieces are `ID-00`, `ID-01`, ... with the words as the model writes them; together they
-    are the whole utterance. One that was not aligned has none.
+    are the whole utterance. One that was not aligned, or has no words, has none.
     """
-    if aligned.transcript is None:
+    if aligned.transcript is None or not aligned.transcript.words:
         return []
     words, utterance = aligned.transcript.words, aligned.utterance
     end_s = aligned.transcript.duration_s

@@ -31,7 +31,7 @@ from asr.tokenizer import TOKENIZERS, CharTokenizer, Tokenizer
 from asr.warp import check_views
 
 FORMAT_VERSION = 1
-CONFIG_FILE, TOKENS_FILE, WEIGHTS_FILE, CARD_FILE, LM_FILE, RNNLM_FILE, LEXICON_FILE = (
+_FILES = CONFIG_FILE, TOKENS_FILE, WEIGHTS_FILE, CARD_FILE, LM_FILE, RNNLM_FILE, LEXICON_FILE = (
     "config.json",
     "tokens.json",
     "model.safetensors",
@@ -128,10 +128,24 @@ class Bundle:
 
 
 def save_bundle(bundle: Bundle, path: Path | str) -> Path:
-    """Write `bundle` to the folder `path`, whole or not at all; replaces an earlier bundle there."""
+    """Write `bundle` to the folder `path`, or nothing.
+
+    Of a bundle that is there already the files are replaced; others in that folder stay.
+
+    Raises:
+        BundleError: something else is there, or the disk does not take it.
+    """
     path = Path(path)
     if path.exists() and not is_bundle(path):
         raise BundleError(f"{path} exists and is no bundle; choose another folder")
+    try:
+        _save(bundle, path.resolve())
+    except OSError as error:
+        raise BundleError(f"cannot write the model {path}: {error.strerror or error}") from error
+    return path
+
+
+def _save(bundle: Bundle, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
@@ -160,17 +174,30 @@ def save_bundle(bundle: Bundle, path: Path | str) -> Path:
         for file in staging.iterdir():
             file.chmod(0o644)
         if path.exists():
-            shutil.rmtree(path)
-        staging.replace(path)
-    except BaseException:
+            _replace_files(path, staging)
+        else:
+            staging.replace(path)
+    finally:
         shutil.rmtree(staging, ignore_errors=True)
-        raise
-    return path
+
+
+def _replace_files(path: Path, staging: Path) -> None:
+    """Put a bundle's files in the place of an older one's."""
+    for name in _FILES:
+        if (staging / name).exists():
+            (staging / name).replace(path / name)
+        else:
+            (path / name).unlink(missing_ok=True)
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether `path` is a folder with a bundle's configuration in it."""
-    return (path / CONFIG_FILE).is_file()
+    """Whether `path` is a folder with a bundle's configuration and tokens in it."""
+    if not ((path / CONFIG_FILE).is_file() and (path / TOKENS_FILE).is_file()):
+        return False
+    try:
+        return "format_version" in json.loads((path / CONFIG_FILE).read_text("utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def bundle_folder(model: Path | str) -> Path:
@@ -290,10 +317,10 @@ def _build(kind: type[_Config], arguments: dict[str, Any]) -> _Config:
 
 def _load_model(path: Path, config: ModelConfig, expected_hash: str) -> AcousticModel:
     _check_hash(path, expected_hash)
-    model = AcousticModel(config, empty=True)
     try:
+        model = AcousticModel(config, empty=True)
         model.load_state_dict(unpack_weights(safetensors.torch.load_file(path)), assign=True)
-    except (SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
         raise BundleError(f"{path} does not fit {CONFIG_FILE}: {error}") from error
     return model.eval()
 

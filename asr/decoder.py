@@ -1,6 +1,7 @@
 """Which decoder a recognizer uses: greedy, or a beam search with a language model and hot words."""
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,8 +30,10 @@ from asr.errors import AsrError, UsageError
 from asr.hotword_list import check_known, pronounced, read_hotwords
 from asr.pronunciation import Lexicon
 from asr.rescoring import Rescoring, check_share
+from asr.rnnlm import find_rnnlm
 from asr.warp import check_views
 
+LOG = logging.getLogger(__name__)
 DECODERS = ("greedy", "beam")
 
 
@@ -48,7 +51,7 @@ class DecoderOptions:
             it has one and the search uses the bundle's own n-grams.
         rnnlm_share: of it in the language model's score, 0 to 1; 0: no second pass.
         unknown_penalty: subtracted for each word that the language model lacks; None: only its
-            words can be written.
+            words can be written. Words that it lacks have no phones: the search then reads letters.
         views: how often the network hears the speech, each time as if from a vocal tract of another
             length (`asr.warp`); the mean is decoded. None: the bundle's for a search, 1 for greedy.
     """
@@ -150,6 +153,11 @@ def make_decoder(bundle: Bundle, options: DecoderOptions | None = None) -> Decod
         return Decoder(name, name, views=views)
     path = options.lm or bundle.language_model
     closed = path is not None and options.unknown_penalty is None
+    if bundle.lexicon is not None and not closed and path is not None:
+        LOG.warning(
+            "words that the language model lacks have no phones: the search reads letters instead, and "
+            "makes more errors"
+        )
     with collection_paused():
         lexicon = lexicon_of(bundle) if closed else None
         language_model = None if path is None else bind_language_model(bundle, path, lexicon)
@@ -169,7 +177,8 @@ def make_decoder(bundle: Bundle, options: DecoderOptions | None = None) -> Decod
     alphabet = alphabet_of(bundle, lexicon)
     hotwords = build_hotwords(hot, alphabet) if options.hotwords is not None else None
     lm_file = options.lm and find_ngram(options.lm)
-    files = [file for file in (lm_file, options.hotwords, options.rnnlm) if file]
+    rnnlm_file = options.rnnlm and find_rnnlm(options.rnnlm)
+    files = [file for file in (lm_file, options.hotwords, rnnlm_file) if file]
     settings = " ".join([name, repr(beam_options), *map(_fingerprint, files)])
     beam = BeamDecoder(alphabet, beam_options, language_model, hotwords)
     return Decoder(name, settings, beam, lexicon is not None, rescoring, views)
@@ -185,7 +194,7 @@ def _rescoring(
     if language_model is None:
         return None
     share, path = options.rnnlm_share, options.rnnlm
-    if path is None and (options.lm is None or share is not None):
+    if path is None and (share is not None or _has_own_ngrams(bundle, options)):
         path = bundle.rnnlm
     if path is None and share:
         raise UsageError("--rnnlm-share needs a neural language model: add --rnnlm")
@@ -198,13 +207,21 @@ def _rescoring(
     return Rescoring(bind_rescorer(bundle, path, language_model), lm_weight, share)
 
 
+def _has_own_ngrams(bundle: Bundle, options: DecoderOptions) -> bool:
+    """Whether the search uses the bundle's own n-grams, be they named or not."""
+    if options.lm is None or bundle.language_model is None:
+        return options.lm is None
+    return _fingerprint(find_ngram(options.lm)) == _fingerprint(bundle.language_model)
+
+
 def _beam_options(
     bundle: Bundle, options: DecoderOptions, lexicon: Lexicon | None, *, has_lm: bool
 ) -> BeamOptions:
     lacking = [name for name in _NEED_LM if getattr(options, name) is not None]
     if lacking and not has_lm:
         raise UsageError(f"{_named(lacking)} needs a language model: add --lm")
-    chosen = search_options(bundle.decoding, over_phones=lexicon is not None)
+    as_tuned = (lexicon is None) == (bundle.lexicon is None)  # not letters instead of phones
+    chosen = search_options(bundle.decoding if as_tuned else None, over_phones=lexicon is not None)
     for name in _OF_THE_SEARCH:
         if getattr(options, name) is not None:
             chosen = replace(chosen, **{name: getattr(options, name)})

@@ -1,6 +1,5 @@
 """Bundle x manifest -> Recognizer -> scoring -> report."""
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from asr.segment import MAX_WINDOW_S
 from asr.text import get_normalizer
 from asr.transcribe import Recognizer, load_utterance
 from asr.transcript import Transcript
+from asr.whole_file import make_writable
 
 _Result = TypeVar("_Result")
 _BATCH_S = 240.0
@@ -85,7 +85,7 @@ def evaluate(manifest: Path | str, recognizer: Recognizer, out: Path | str) -> E
     """
     manifest, out = Path(manifest), Path(out)
     utterances = read_manifest(manifest)
-    _make_writable(out)
+    make_writable(out)
     started = time.perf_counter()
     recognized = _Recognized(
         *for_each_waveform(utterances, recognizer.sample_rate, partial(transcribe_all, recognizer))
@@ -134,19 +134,6 @@ def transcribe_all(
     longest = round(MAX_WINDOW_S * recognizer.sample_rate)
     short = iter(recognizer.transcribe_batch([one for one in waveforms if len(one) <= longest]))
     return [next(short) if len(one) <= longest else recognizer.transcribe(one) for one in waveforms]
-
-
-def _make_writable(folder: Path) -> None:
-    """Create the folder and try to write there, so that no work is lost at the end."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
-    except OSError as error:
-        raise AsrError(
-            f"cannot make the folder {folder} for the report: {error.strerror}"
-        ) from None
-    if not writable:
-        raise AsrError(f"cannot write the report into {folder}: no permission")
 
 
 def for_each_waveform(

@@ -35,7 +35,7 @@ def export_bundle(
 
     Raises:
         BundleError: not a usable bundle, or `out` is there and is none.
-        LanguageModelError: not a usable language model.
+        LanguageModelError: a language model that cannot be used, or not with this bundle.
         UsageError: a lexicon for a model that writes no phones.
     """
     bundle = load_bundle(model)
@@ -49,7 +49,22 @@ def export_bundle(
         bundle = replace(
             bundle, language_model=None, rnnlm=None, decoding=None, beam_calibration=None
         )
+    if lexicon is not None or lm is not None or rnnlm is not None:
+        _check_fits(bundle, lm, rnnlm)
     return save_with_language_model(bundle, out, lm, rnnlm)
+
+
+def _check_fits(bundle: Bundle, lm: Path | str | None, rnnlm: Path | str | None) -> None:
+    """LanguageModelError where a search with this bundle could not use its language models."""
+    from asr.binding import bind_language_model, bind_rescorer, lexicon_of
+
+    lexicon = lexicon_of(bundle)
+    ngrams, neural = lm or bundle.language_model, rnnlm or bundle.rnnlm
+    if ngrams is None:
+        return
+    language_model = bind_language_model(bundle, ngrams, lexicon)
+    if neural is not None:
+        bind_rescorer(bundle, neural, language_model)
 
 
 def save_with_language_model(
@@ -62,12 +77,12 @@ def save_with_language_model(
     from asr.decoding.arpa import find_ngram, load_ngram
     from asr.decoding.packed import is_packed, save_packed
     from asr.lm_close import close_under_suffixes
-    from asr.rnnlm import load_rescorer
+    from asr.rnnlm import find_rnnlm, load_rescorer
 
     bundle = replace(bundle, sections=_of_a_copy(bundle))
     if rnnlm is not None:
         load_rescorer(rnnlm)  # usable, or LanguageModelError
-        bundle = replace(bundle, rnnlm=Path(rnnlm))
+        bundle = replace(bundle, rnnlm=find_rnnlm(rnnlm))
     if lm is None:
         return save_bundle(bundle, out)
     with tempfile.TemporaryDirectory(prefix="asr-") as folder:

@@ -87,7 +87,12 @@ def check_known(
     unknown = sorted(words - known)
     if unknown:
         shown = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+        advice = "--unknown-penalty 5 lets words be written that it lacks"
+        if lexicon is not None:
+            advice = (
+                "a search over phones writes words of the language model and of the lexicon: make both "
+                "with them (`asr lm train`, `asr lexicon`), `asr export --lm --lexicon` puts them in"
+            )
         raise UsageError(
-            f"{path}: the language model lacks {len(unknown)} of the hot words ({shown}); "
-            "--unknown-penalty 5 lets words be written that it lacks"
+            f"{path}: the language model lacks {len(unknown)} of the hot words ({shown}); {advice}"
         )

@@ -5,6 +5,7 @@ and from `asr.segment`: so both give the same transcript.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -91,9 +92,23 @@ def listen(recognizer: BatchRecognizer, waveforms: Sequence[Waveform]) -> list[T
         raise RuntimeError(f"{len(heard)} transcripts for {len(loud)} waveforms")
     remaining = iter(heard)
     return [
-        Transcript("", (), len(waveform) / rate) if is_silent(waveform) else next(remaining)
+        Transcript("", (), len(waveform) / rate)
+        if is_silent(waveform)
+        else _within(next(remaining), len(waveform) / rate)
         for waveform in waveforms
     ]
+
+
+def _within(transcript: Transcript, duration_s: float) -> Transcript:
+    """Without what was heard in the zeros after `duration_s`."""
+    if duration_s >= transcript.duration_s:
+        return transcript
+    words = tuple(
+        replace(word, end_s=min(word.end_s, duration_s))
+        for word in transcript.words
+        if word.start_s < duration_s
+    )
+    return Transcript(" ".join(word.text for word in words), words, duration_s)
 
 
 def _lengthened(waveform: Waveform, sample_rate: int) -> Waveform:

@@ -221,13 +221,24 @@ def save_rescorer(rescorer: Rescorer, path: Path, weights: str = "int8") -> None
     )
 
 
+def find_rnnlm(path: Path | str) -> Path:
+    """The file of a neural language model: itself, or the one in a folder. Raises LanguageModelError."""
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    found = sorted(path.glob("*.safetensors"))
+    if len(found) != 1:
+        raise LanguageModelError(f"{path} holds {len(found)} .safetensors files; name one")
+    return found[0]
+
+
 def load_rescorer(path: Path | str) -> Rescorer:
-    """Read a model that `asr lm train-rnn` wrote.
+    """Read a model that `asr lm train-rnn` wrote, or the one in a folder.
 
     Raises:
         LanguageModelError: not such a model, or damaged.
     """
-    path = Path(path)
+    path = find_rnnlm(path)
     try:
         with safetensors.safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {}).get(_HEADER, "null"))

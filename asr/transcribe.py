@@ -280,6 +280,8 @@ def load_model(
         rnnlm, rnnlm_share, views,
     )  # fmt: skip
     if threads is not None:
+        if threads < 1:
+            raise UsageError(f"threads must be at least 1, not {threads}")
         torch.set_num_threads(threads)
     # oneDNN keeps what it made for each length of a batch: by default 1,024 of them, 150 MB an hour.
     # It reads this when it is first used: too late where the process has computed already.

@@ -28,13 +28,14 @@ from asr.confidence import confidence_quality, fit_calibration
 from asr.decoder import GREEDY, Decoder
 from asr.decoding.beam import BeamDecoder
 from asr.decoding.hypothesis import Hypothesis, LogProbs
-from asr.errors import UsageError
+from asr.errors import AsrError, UsageError
 from asr.evaluate import for_each_waveform
 from asr.export import save_with_language_model
 from asr.facts import UtteranceFacts
 from asr.manifest import Utterance, read_manifest
 from asr.rescoring import BoundRescorer, Rescoring
 from asr.scoring import CorpusScore, score
+from asr.segment import MAX_WINDOW_S
 from asr.text import get_normalizer
 from asr.transcribe import Recognizer
 from asr.transcript import Transcript
@@ -79,14 +80,14 @@ def tune(
     Raises:
         UsageError: neither `lm` nor a language model in the bundle.
         LanguageModelError: a language model that cannot be used with this recognizer.
-        AsrError: no audio of the manifest can be read.
+        AsrError: no audio of the manifest can be read, or all is longer than a window.
     """
     grid, bundle = grid or Grid(), recognizer.bundle
     path = lm or bundle.language_model
     if path is None:
         raise UsageError("the model has no language model of its own: name one with --lm")
     search = _Search(recognizer, path, rnnlm or bundle.rnnlm)
-    utterances = read_manifest(manifest)
+    utterances, too_long = _that_fit(read_manifest(manifest))
     scale, views = grid.acoustic_scale, grid.views or search_views(bundle)
     if scale is None:
         scale = search_options(bundle.decoding, over_phones=False).acoustic_scale
@@ -122,7 +123,8 @@ def tune(
     greedy = _decode(heard_once, recognizer, GREEDY)
     return Tuning(
         Path(manifest), len(prepared.references), greedy.score.wer, grid, surface, tuple(beams),
-        tuple(rescored), _calibrate(greedy), _calibrate(trials.written), prepared.failures,
+        tuple(rescored), _calibrate(greedy), _calibrate(trials.written),
+        (*too_long, *prepared.failures),
     )  # fmt: skip
 
 
@@ -197,6 +199,23 @@ def write_tuning(
         beam_calibration=beam.calibration if beam else None,
     )
     return save_with_language_model(bundle, model, lm, rnnlm)
+
+
+def _that_fit(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[str]]:
+    """Those that a recognizer does not cut, and a line for each of the others.
+
+    Where it would cut follows from the pauses: a trial of such a recording as a whole would measure
+    what no recognizer does.
+    """
+    fitting = [one for one in utterances if one.duration_s <= MAX_WINDOW_S]
+    left_out = [
+        f"{one.utterance_id}: {one.duration_s:.0f} s, longer than {MAX_WINDOW_S:g}: left out"
+        for one in utterances
+        if one.duration_s > MAX_WINDOW_S
+    ]
+    if not fitting:
+        raise AsrError(f"all utterances are left out, the first: {left_out[0]}")
+    return fitting, left_out
 
 
 def _run_network(

@@ -48,12 +48,8 @@ def _second_pass(tuning: Tuning) -> str:
 
 def _more_options(tuning: Tuning) -> str:
     decoding = tuning.best.decoding
-    scale, share = decoding.acoustic_scale, decoding.rnnlm_share
-    return (
-        ("" if scale == 1 else f" --acoustic-scale {scale:g}")
-        + (f" --rnnlm-share {share:g}" if tuning.rescored else "")
-        + ("" if decoding.views == 1 else f" --views {decoding.views}")
-    )
+    share = f" --rnnlm-share {decoding.rnnlm_share:g}" if tuning.rescored else ""
+    return f" --acoustic-scale {decoding.acoustic_scale:g}{share} --views {decoding.views}"
 
 
 def _confidence_line(decoder: str, trial: CalibrationTrial) -> str:

@@ -100,7 +100,8 @@ class Tuning:
             where there is no such model.
         greedy_confidence, beam_confidence: of greedy decoding and of the best trial; None where
             nothing was recognised.
-        failures: a line for each utterance whose audio could not be read; left out of every trial.
+        failures: a line for each utterance that is left out of every trial: its audio could not be
+            read, or is longer than the window that a recognizer cuts it into.
     """
 
     manifest: Path
@@ -127,7 +128,7 @@ class Tuning:
         for name, value, tried in (
             ("lm-weights", best.lm_weight, self.grid.lm_weights),
             ("word-bonuses", best.word_bonus, self.grid.word_bonuses),
-            ("rnnlm-shares", best.rnnlm_share, self.grid.rnnlm_shares),
+            ("rnnlm-shares", best.rnnlm_share, self.grid.rnnlm_shares if self.rescored else ()),
         ):
             if len(set(tried)) > 1 and value in (min(tried), max(tried)):
                 found.append(name)

@@ -1,9 +1,12 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and folders that can be written to before any work."""
 
+import os
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from asr.errors import AsrError
 
 
 @contextmanager
@@ -28,3 +31,18 @@ def write_atomically(path: Path, parts: Iterable[str], prefix: str = ".asr-") ->
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def make_writable(folder: Path) -> None:
+    """Make a folder for results and see that it can be written to, so that no work is lost at the end.
+
+    Raises:
+        AsrError: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError as error:
+        raise AsrError(f"cannot make the folder {folder}: {error.strerror}") from None
+    if not writable:
+        raise AsrError(f"cannot write into the folder {folder}: no permission")

@@ -92,6 +92,10 @@ def test_pieces_are_the_whole_utterance_and_as_short_as_asked(max_s: float) -> N
 
 def test_what_was_not_aligned_has_no_pieces() -> None:
     assert cut(Aligned(spoken((1.0, 2.0)).utterance, None, problem="unreadable"), 4.0) == []
+    silent = spoken((1.0, 2.0))
+    assert silent.transcript is not None
+    silent = replace(silent, transcript=replace(silent.transcript, text="", words=()))
+    assert cut(silent, 4.0) == []  # a duration of 0 would be the rest of the file
 
 
 def test_command_names_what_cannot_be_aligned(

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,8 @@ def test_a_truncated_file_is_named(saved: Path, name: str) -> None:
     ("key", "value"),
     [
         ("encoder", {"hidden_size": 9}),
+        ("encoder", {"num_layers": 2.5}),
+        ("features", {"n_fft": 512.5}),
         ("encoder", {"_target_": "os.system"}),
         ("features", {"kind": "raw"}),
         ("normalizer", "no-such-normaliser"),
@@ -145,6 +148,28 @@ def test_saving_replaces_a_bundle_but_nothing_else(tiny_bundle: Bundle, saved: P
     with pytest.raises(BundleError, match="is no bundle"):
         save_bundle(tiny_bundle, other)
     assert (other / "diary.txt").read_text() == "mine"
+    (other / "config.json").write_text('{"name": "a project of another kind"}')
+    (other / "tokens.json").write_text("[]")
+    with pytest.raises(BundleError, match="is no bundle"):
+        save_bundle(tiny_bundle, other)
+    with pytest.raises(BundleError, match="cannot write the model .*diary"):
+        save_bundle(tiny_bundle, other / "diary.txt" / "model")
+
+
+def test_saving_where_one_stands_or_through_a_link(
+    tiny_bundle: Bundle, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what else is in the folder stays there."""
+    (saved / "tuned").mkdir()
+    (saved / "tuned/notes.txt").write_text("mine")
+    (saved.parent / "link").symlink_to(saved)
+    save_bundle(replace(tiny_bundle, weights="float16"), saved.parent / "link")
+    assert load_bundle(saved).weights == "float16"
+    monkeypatch.chdir(saved)
+    save_bundle(tiny_bundle, ".")
+    assert load_bundle(saved).weights == "float32"
+    assert (saved / "tuned/notes.txt").read_text() == "mine"
+    assert {path.name for path in saved.parent.iterdir()} == {saved.name, "link"}
 
 
 def test_a_failed_save_leaves_the_old_bundle(
@@ -154,7 +179,7 @@ def test_a_failed_save_leaves_the_old_bundle(
         raise OSError("no space left on device")
 
     monkeypatch.setattr("asr.bundle.model_card", no_space)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(BundleError, match="no space"):
         save_bundle(tiny_bundle, saved)
     load_bundle(saved)
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]

@@ -19,11 +19,14 @@ from asr.bundle import Bundle, BundleError, Decoding, load_bundle, save_bundle
 from asr.cli import main
 from asr.decoder import DecoderOptions, make_decoder
 from asr.decoding.arpa import load_ngram
+from asr.decoding.beam_options import BeamOptions
 from asr.decoding.hypothesis import LogProbs
 from asr.decoding.ngram import LanguageModelError
 from asr.encoder import EncoderConfig
 from asr.errors import AsrError, UsageError
 from asr.hotword_list import read_hotwords
+from asr.lm import LmOptions, train_language_model
+from asr.lm_text import number_words
 from asr.model import AcousticModel, ModelConfig
 from asr.rnnlm import RnnLm, RnnLmConfig, load_rescorer, save_rescorer
 from asr.tokenizer import BLANK, BpeTokenizer
@@ -132,10 +135,10 @@ def test_a_language_model_over_phones(
     assert text(phone_bundle, DecoderOptions()) == "o fox"  # greedily, as it is spelled
     assert text(phone_bundle, DecoderOptions(lm=lm)) == "a fox"
     assert text(phone_bundle, DecoderOptions(lm=lm, hotwords=tmp_path / "hot.txt")) == "o fox"
+    assert not caplog.records
     # words that the language model lacks have no known spelling in phones: tokens write them
     opened = make_decoder(phone_bundle, DecoderOptions(lm=lm, unknown_penalty=2.0))
     assert not opened.over_phones
-    assert not caplog.records
     (tmp_path / "few.txt").write_text("a a\nfox f o x\n")
     few = replace(phone_bundle, lexicon=tmp_path / "few.txt")
     assert text(few, DecoderOptions(lm=lm)) == "a fox"
@@ -210,11 +213,15 @@ def test_whose_neural_model_is_used(
     own = load_bundle(path)
     assert own.rnnlm == path / "rnnlm.safetensors"
     assert "then the neural one, share 0.5" in (path / "README.md").read_text()
+    other = tmp_path / "other.ngram"
+    train_language_model(number_words([["a", "dog"], ["a", "fox"]]), LmOptions(2)).save(other)
     for options, share in (
         ({}, 0.5),
         ({"rnnlm_share": 0.25}, 0.25),
         ({"rnnlm_share": 0.0}, None),
-        ({"lm": lm}, None),
+        ({"lm": lm}, 0.5),  # the same n-grams, named
+        ({"lm": other}, None),
+        ({"lm": other, "rnnlm_share": 0.25}, 0.25),
         ({"lm": lm, "rnnlm_share": 0.0}, None),
         ({"lm": lm, "rnnlm_share": 0.25}, 0.25),
         ({"lm": lm, "rnnlm": rnnlm}, 0.5),
@@ -303,6 +310,29 @@ def test_hot_words_are_written_more_often(tiny_bundle: Bundle, lm: Path, tmp_pat
         recognizer = Recognizer(tiny_bundle, decoder=make_decoder(tiny_bundle, options))
         texts.append(" ".join(one.text for one in recognizer.transcribe_batch(waveforms())))
     assert texts[1].split().count("dog") > texts[0].split().count("dog")
+
+
+def test_hot_words_without_phones_are_not_advised_to_be_spelt(
+    phone_bundle: Bundle, lm: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "hot.txt").write_text("zebra\n")
+    options = DecoderOptions(lm=lm, hotwords=tmp_path / "hot.txt")
+    with pytest.raises(UsageError, match="`asr lexicon`.*`asr export --lm --lexicon`"):
+        make_decoder(phone_bundle, options)
+
+
+def test_letters_instead_of_phones_are_told_and_not_searched_as_phones_were_tuned(
+    phone_bundle: Bundle, lm: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tuned = replace(phone_bundle, decoding=Decoding(3.0, 1.0, 7, acoustic_scale=1.5))
+    over_phones = make_decoder(tuned, DecoderOptions(lm=lm))
+    assert not caplog.records
+    spelt = make_decoder(tuned, DecoderOptions(lm=lm, unknown_penalty=5.0))
+    assert "the search reads letters instead" in caplog.text
+    assert over_phones.beam is not None
+    assert spelt.beam is not None
+    assert (over_phones.beam.options.lm_weight, over_phones.beam.options.beam_size) == (3.0, 7)
+    assert spelt.beam.options == replace(BeamOptions(), unknown_penalty=5.0)
 
 
 @pytest.mark.parametrize(

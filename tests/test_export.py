@@ -78,6 +78,13 @@ def test_a_neural_language_model_is_put_in_and_left_out_again(model: Path, tmp_p
     assert not (tmp_path / "wrong").exists()
 
 
+def test_a_language_model_that_the_model_cannot_use_is_refused(model: Path, tmp_path: Path) -> None:
+    upper = write_language_model(tmp_path / "upper.ngram", upper=True)
+    with pytest.raises(LanguageModelError, match=r"upper\.ngram.*cannot spell"):
+        export_bundle(model, tmp_path / "copy", lm=upper)
+    assert not (tmp_path / "copy").exists()
+
+
 def test_a_changed_language_model_is_refused(model: Path, tmp_path: Path) -> None:
     lm = write_language_model(tmp_path / "lm.ngram")
     copy = export_bundle(model, tmp_path / "with", lm=lm)

@@ -8,6 +8,7 @@ from tones import RATE, ToneRecognizer, silence, speech, text_of
 import asr.listen
 from asr.batch import transcribe_files
 from asr.listen import is_silent, listen, transcribe_recording
+from asr.transcript import Transcript, Word
 
 VOCABULARY = [300 + 50 * (index * 7 % 50) for index in range(400)]
 
@@ -50,6 +51,21 @@ def test_silence_among_speech_keeps_its_place():
     heard = listen(ToneRecognizer(), [speech([600]), silence(1.5), speech([700])])
     assert [transcript.text for transcript in heard] == ["t600", "", "t700"]
     assert heard[1].duration_s == 1.5
+
+
+def test_nothing_is_heard_after_the_end_of_a_few_samples():
+    """They are lengthened with zeros, in which a network may hear a word too."""
+
+    class Dreamer(ToneRecognizer):
+        def transcribe_batch(self, waveforms):
+            words = (Word("a", 0.0, 0.06, 0.9), Word("b", 0.06, 0.1, 0.9))
+            return [Transcript("a b", words, len(waveform) / RATE) for waveform in waveforms]
+
+    tone = speech([600])
+    loud = tone[np.abs(tone).argmax() :][: round(0.03 * RATE)]
+    (heard,) = listen(Dreamer(), [loud])
+    assert heard == Transcript("a", (Word("a", 0.0, 0.03, 0.9),), len(loud) / RATE)
+    assert listen(Dreamer(), [tone])[0].text == "a b"
 
 
 def test_a_recognizer_that_returns_too_few_is_named():

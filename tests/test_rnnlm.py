@@ -209,6 +209,10 @@ def test_files_that_are_no_models(trained: tuple[Rescorer, Path], tmp_path: Path
     path = tmp_path / "x.safetensors"
     with pytest.raises(LanguageModelError, match="cannot read"):
         load_rescorer(path)
+    with pytest.raises(LanguageModelError, match=r"holds 0 \.safetensors files"):
+        load_rescorer(tmp_path)
+    path.write_bytes(trained[1].read_bytes())
+    assert load_rescorer(tmp_path).num_parameters == trained[0].num_parameters
     path.write_bytes(trained[1].read_bytes()[:-100])
     with pytest.raises(LanguageModelError, match="damaged"):
         load_rescorer(path)

@@ -12,8 +12,9 @@ from asr.bundle import Bundle, Decoding, load_bundle, save_bundle
 from asr.cli import main
 from asr.confidence import JudgedWord, confidence_quality, fit_calibration
 from asr.decoding.beam_options import OVER_PHONES
-from asr.errors import UsageError
+from asr.errors import AsrError, UsageError
 from asr.evaluate import evaluate
+from asr.manifest import read_manifest, write_manifest
 from asr.transcribe import Recognizer, load_model
 from asr.tune import tune, write_tuning
 from asr.tune_report import tuning_table
@@ -111,7 +112,7 @@ def test_a_second_pass_is_tuned_as_it_is_evaluated(
     printed = capsys.readouterr().out
     assert "; with a second pass, share 0.9\n" in printed
     assert f"second pass, share 0.90: {100 * wers[4]:.2f}" in printed
-    assert re.search(r"best: .* --rnnlm-share 0\.9: WER", printed)
+    assert re.search(r"best: .* --rnnlm-share 0\.9 --views 1: WER", printed)
     bundle = load_bundle(path)
     assert bundle.decoding is not None
     assert bundle.decoding.rnnlm_share == 0.9
@@ -130,7 +131,7 @@ def test_views_are_tuned_as_they_are_evaluated(
     assert tuning.greedy_confidence == once.greedy_confidence
     assert tuning.beam_confidence != once.beam_confidence
     assert (tuning.best.decoding.views, once.best.decoding.views) == (2, 1)
-    assert "--beam-size 8 --views 2: WER" in tuning_table(tuning)
+    assert "--beam-size 8 --acoustic-scale 1 --views 2: WER" in tuning_table(tuning)
     path = save_bundle(phone_bundle, tmp_path / "model")
     write_tuning(path, tuning, lm)
     found = evaluate(manifest, load_model(path, device="cpu"), tmp_path / "report").score
@@ -170,15 +171,44 @@ def test_the_table_and_the_edge() -> None:
     assert table[0] == "WER in % on 7 utterances of dev.jsonl; greedy 50.00"
     assert table[2].split() == ["0", "40.00", "30.00"]
     assert table[3].split() == ["2", "25.00", "20.00"]
-    assert "best: --lm-weight 1 --word-bonus 2 --beam-size 2: WER 20.00 %" in tuning_table(tuning)
+    assert (
+        "best: --lm-weight 1 --word-bonus 2 --beam-size 2 --acoustic-scale 1 --views 1: WER 20.00 %"
+        in tuning_table(tuning)
+    )
     assert (
         "word confidence, greedy: AUC 1.000 -> 1.000, distance from accuracy 0.350 -> "
         in "\n".join(table)
     )
     assert not any("confidence, beam" in line for line in table)  # nothing recognised: nothing said
     assert tuning.edges == ("lm-weights", "word-bonuses")
+    assert replace(tuning, grid=replace(GRID, rnnlm_shares=(0.5, 0.7))).edges == tuning.edges
     wide = replace(GRID, lm_weights=(0.5, 1.0, 2.0), word_bonuses=(2.0,))
     assert replace(tuning, grid=wide).edges == ()
+
+
+def test_what_a_recognizer_would_cut_is_left_out(
+    tiny_bundle: Bundle, manifest: Path, lm: Path
+) -> None:
+    utterances = read_manifest(manifest)
+    long = replace(utterances[0], utterance_id="long", duration_s=52.0)
+    write_manifest(manifest, [long, *utterances])
+    tuning = tune(manifest, Recognizer(tiny_bundle), lm, GRID)
+    assert tuning.num_utterances == len(utterances)
+    assert tuning.failures == ("long: 52 s, longer than 36: left out",)
+    write_manifest(manifest, [long])
+    with pytest.raises(AsrError, match="all utterances are left out"):
+        tune(manifest, Recognizer(tiny_bundle), lm, GRID)
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_the_work(
+    tmp_path: Path, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for command in ("tune", "align"):
+        with pytest.raises(SystemExit) as stopped:
+            main([command, str(manifest), "-m", "nowhere", "-o", str(tmp_path / "file")])
+        assert stopped.value.code == 3
+        assert "cannot make the folder" in capsys.readouterr().err
 
 
 def test_the_best_is_written_and_used(
@@ -193,7 +223,8 @@ def test_the_best_is_written_and_used(
     with pytest.raises(SystemExit) as stopped:
         main([str(argument) for argument in (*command, *grid, "--beam-sizes", "4")])
     assert stopped.value.code == 0
-    assert re.search(r"best: --lm-weight .* --acoustic-scale 1\.5: WER", capsys.readouterr().out)
+    printed = capsys.readouterr().out
+    assert re.search(r"best: --lm-weight .* --acoustic-scale 1\.5 --views 1: WER", printed)
     assert (out / "surface.png").read_bytes().startswith(b"\x89PNG")
     decoding = load_bundle(path).decoding
     assert decoding is not None

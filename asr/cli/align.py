@@ -25,7 +25,7 @@ def align(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.", min=1)] = None,
 ) -> int:
     """Find when each word of a manifest's texts was said.
 
@@ -36,11 +36,15 @@ def align(
     Example: asr align dev-clean.jsonl --model runs/librispeech/mini/bundle -o align
     """
     from asr.align import align_utterances, cut, write_alignments
+    from asr.decoder_noise import without_decoder_noise
     from asr.manifest import read_manifest, write_manifest
     from asr.transcribe import load_model
+    from asr.whole_file import make_writable
 
+    make_writable(out)
     recognizer = load_model(model, device=device, threads=threads, decoder="greedy")
-    aligned = list(align_utterances(read_manifest(manifest), recognizer))
+    with without_decoder_noise():
+        aligned = list(align_utterances(read_manifest(manifest), recognizer))
     failures = [item for item in aligned if item.transcript is None]
     for item in failures:
         typer.echo(f"{item.utterance.utterance_id}: {item.problem}", err=True)

@@ -52,7 +52,7 @@ RnnlmOption = Annotated[
     typer.Option(
         "--rnnlm",
         help="Neural language model for a second pass (`asr lm train-rnn`); else the model's own, "
-        "if any.",
+        "if any, with its own n-grams.",
     ),
 ]
 RnnlmShareOption = Annotated[
@@ -75,7 +75,8 @@ UnknownPenaltyOption = Annotated[
     float | None,
     typer.Option(
         "--unknown-penalty",
-        help="Let words be written that the language model lacks, at this price (ln) each.",
+        help="Let words be written that the language model lacks, at this price (ln) each; a model with "
+        "phones is then searched by its letters, with more errors.",
     ),
 ]
 HotwordsOption = Annotated[

@@ -32,7 +32,7 @@ def evaluate(
         "report"
     ),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.", min=1)] = None,
     precision: Annotated[
         str, typer.Option(help="float32, bfloat16, int8 (CPU; rounds by batch).")
     ] = "float32",

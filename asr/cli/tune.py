@@ -70,6 +70,7 @@ def tune(
     from asr.tune import write_tuning
     from asr.tune_report import draw_surface, tuning_table
     from asr.tuning import Grid
+    from asr.whole_file import make_writable
 
     if write and model == DEFAULT_MODEL:
         raise UsageError(
@@ -86,6 +87,7 @@ def tune(
         _numbers(rnnlm_shares, "--rnnlm-shares", float) or default.rnnlm_shares,
         views,
     )
+    make_writable(out)
     recognizer = load_model(
         model, device=device, threads=threads, precision=precision, decoder="greedy"
     )
@@ -93,9 +95,9 @@ def tune(
         progress = _say if sys.stderr.isatty() else None
         tuning = tune_weights(manifest, recognizer, lm, grid, progress, rnnlm=rnnlm)
     typer.echo(tuning_table(tuning))
-    typer.echo(f"picture: {draw_surface(tuning, out / 'surface.png')}")
     if write:
         typer.echo(f"written into {write_tuning(model, tuning, lm, rnnlm)}")
+    typer.echo(f"picture: {draw_surface(tuning, out / 'surface.png')}")
     for failure in tuning.failures:
         typer.echo(failure, err=True)
     return 1 if tuning.failures else 0
