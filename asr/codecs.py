@@ -22,12 +22,15 @@ import soundfile
 from numpy.typing import NDArray
 
 from asr.errors import AsrError
+from asr.joined import goes_on
 
 BLOCK = 65_536  # native samples per read
 CAREFUL_BLOCK = 1_024  # per read once a larger read has failed: saves what comes before the damage
 # libsndfile lands on the exact sample in these; in lossy formats a seek changes the decoder's
 # state, so we read through.
 EXACT_SEEK = {"WAV", "WAVEX", "FLAC", "AIFF", "AU", "W64", "RF64", "CAF", "NIST", "SVX", "VOC"}
+_LONGEST_HEADER = 4_096  # bytes, of a WAV that holds no more than that
+ANOTHER = "another recording follows in the file"
 INSTALL_MEDIA = "pip install 'asr[media]', or put ffmpeg on the PATH"
 
 Block = NDArray[np.float32]
@@ -198,15 +201,24 @@ class SoundFileDecoder:
                 yield from self._read_on(position, said)
                 return
             if len(block) == 0:
+                if goes_on(self._path, self._container):
+                    yield from self._read_on(position, ANOTHER)
+                elif position == 0 and self._has_more_than_a_wav_header():
+                    yield from self._read_on(position, "by its header it holds nothing")
                 return
             position += len(block)
             yield block
 
     def _read_on(self, position: int, said: str) -> Iterator[Block]:
-        """What FFmpeg reads beyond `position`: libsndfile gives up on sound Opus files (with DTX)."""
+        """What FFmpeg reads beyond `position`.
+
+        libsndfile gives up on sound Opus files (with DTX), on the rest of an MP3 behind damage, on a WAV
+        whose recorder was killed before it wrote a length, and reads one recording of several in a file.
+        """
         stopped = f"{position / self.info.sample_rate:.2f} s ({said})"
-        other, delivered = None, 0
-        if self._container == "OGG":
+        other, delivered, advice = None, 0, ""
+        if self._container not in EXACT_SEEK or said == ANOTHER or not position:
+            advice = f"; for the rest: {INSTALL_MEDIA}"
             with suppress(AudioError):
                 other = open_media(self._path, self.info.sample_rate)
         if other is not None:
@@ -218,7 +230,11 @@ class SoundFileDecoder:
         if delivered and other is not None:
             self.notes += [f"libsndfile stopped at {stopped}: the rest by FFmpeg", *other.notes]
         else:
-            self.notes.append(f"decoding stopped at {stopped}")
+            self.notes.append(f"decoding stopped at {stopped}{'' if other else advice}")
+
+    def _has_more_than_a_wav_header(self) -> bool:
+        is_wav = self._container in ("WAV", "WAVEX")
+        return is_wav and self._path.stat().st_size > _LONGEST_HEADER
 
     def _reopen_at(self, position: int) -> bool:
         if self._container not in EXACT_SEEK:

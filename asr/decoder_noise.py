@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 NOISE = re.compile(
-    rb"\[src/libmpg123/|\[.*/libmpg123/|Warning: Xing stream size|Note: Illegal Audio"
+    rb"\[src/libmpg123/|\[.*/libmpg123/|Warning: Xing stream size"
+    rb"|Note: (Illegal Audio|Trying to resync|Skipped \d+ bytes|Hit end of \(available\) data)"
 )
 
 

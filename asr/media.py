@@ -79,7 +79,7 @@ class PyAVDecoder:
         layout, rate = self._stream.layout, self.info.sample_rate
         resampler = av.AudioResampler(format="flt", layout=layout, rate=rate)
         try:
-            for frame in self._container.decode(self._stream):
+            for frame in self._frames():
                 for converted in resampler.resample(frame):
                     yield self._samples(converted)
         except av.FFmpegError as error:
@@ -87,6 +87,19 @@ class PyAVDecoder:
             return
         for converted in resampler.resample(None):
             yield self._samples(converted)
+
+    def _frames(self) -> Iterator[Any]:
+        """The frames that can be decoded; damage between them is noted once."""
+        import av
+
+        damage = ""
+        for packet in self._container.demux(self._stream):
+            try:
+                yield from packet.decode()
+            except av.InvalidDataError as error:
+                damage = damage or f"damaged data is left out ({reason_of(error)})"
+        if damage:
+            self.notes.append(damage)
 
     def _samples(self, frame: Any) -> Block:
         return np.asarray(frame.to_ndarray(), dtype=np.float32).reshape(-1, self.info.channels)

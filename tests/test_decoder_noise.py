@@ -11,11 +11,13 @@ from asr.decoder_noise import without_decoder_noise
 def test_only_the_decoders_lines_are_dropped(capfd):
     with without_decoder_noise():
         os.write(2, b"[src/libmpg123/layer3.c:INT123_do_layer3():1774] error: part2_3_length\n")
-        os.write(2, b"terminate called\n")
+        os.write(2, b"Note: Trying to resync...\nNote: Skipped 1024 bytes in input.\n")
+        os.write(2, b"Note: Hit end of (available) data during resync.\n")
+        os.write(2, b"Note: Skipped 2 clips\nterminate called\n")
         print("asr: failed", file=sys.stderr)
     os.write(2, b"after\n")
     lines = capfd.readouterr().err.splitlines()
-    assert sorted(lines) == ["after", "asr: failed", "terminate called"]
+    assert sorted(lines) == ["Note: Skipped 2 clips", "after", "asr: failed", "terminate called"]
 
 
 def test_a_cut_mp3_is_silent(tmp_path, capfd):
