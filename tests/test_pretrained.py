@@ -16,6 +16,8 @@ from asr.evaluate import evaluate
 from asr.manifest import read_manifest, write_manifest
 
 MEGABYTE = 1e6
+RECIPES = Path(__file__).parent.parent / "recipes/librispeech"
+MINI = Path(__file__).parent.parent / "models/librispeech-mini"
 
 
 def test_it_is_a_small_folder_of_plain_files() -> None:
@@ -50,6 +52,20 @@ def test_default_is_its_name_everywhere(capsys: pytest.CaptureFixture[str], tmp_
     with pytest.raises(SystemExit):
         main(["info", "default"])
     assert "What it is not good for" in capsys.readouterr().out
+
+
+def test_the_model_of_mini_has_the_wer_of_its_run(asr_data: Path, tmp_path: Path) -> None:
+    """On every 32nd utterance of dev-clean, with the shipped language models."""
+    if not MINI.is_dir():
+        pytest.skip("models/ is in the repository alone")
+    prepared, *_ = prepare_librispeech(asr_data, ["dev-clean"], tmp_path)
+    write_manifest(tmp_path / "part.jsonl", read_manifest(prepared.manifest)[::32])
+    text = (RECIPES / "RESULTS.md").read_text("utf-8")
+    stated = re.search(r"\*\*([\d.]+) % with the language models\*\* \(all 671", text)
+    assert stated is not None
+    recognizer = asr.load_model(MINI, lm=SHIPPED, rnnlm=SHIPPED / "rnnlm.safetensors")
+    found = evaluate(tmp_path / "part.jsonl", recognizer, tmp_path / "report")
+    assert 100 * found.score.wer == pytest.approx(float(stated[1]), rel=0.25)
 
 
 def test_it_has_the_wer_of_its_card(asr_data: Path, tmp_path: Path) -> None:
