@@ -453,7 +453,7 @@ def test_decay_on_plateaus_ends_a_run_early(
 def test_a_run_folder_is_not_overwritten(finished: Path, corpus: Path) -> None:
     with pytest.raises(UsageError, match="holds a run already"):
         train(overrides(corpus, finished))
-    with pytest.raises(UsageError, match="belongs to another recipe"):
+    with pytest.raises(UsageError, match="belongs to the recipe tones, not to librispeech/mini"):
         train(["recipe=librispeech/mini", f"run_dir={finished}", "resume=true"])
     resumed = [*overrides(corpus, finished), "trainer.max_epochs=57", "resume=true"]
     with pytest.raises(UsageError, match=r"with optimizer\.kind=adamw, not muon"):
