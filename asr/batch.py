@@ -15,7 +15,8 @@ from pathlib import Path
 
 from asr.audio import AudioStream
 from asr.codecs import AudioError, hash_file, reason_of
-from asr.inputs import Item, work_list
+from asr.inputs import work_list
+from asr.items import Item
 from asr.listen import BATCH_S, POOL_S, BatchRecognizer, listen
 from asr.pool import Piece, PoolClosed, WindowPool
 from asr.segment import Part, join_parts, split_windows

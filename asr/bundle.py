@@ -136,7 +136,7 @@ def save_bundle(bundle: Bundle, path: Path | str) -> Path:
         BundleError: something else is there, or the disk does not take it.
     """
     path = Path(path)
-    if path.exists() and not is_bundle(path):
+    if path.exists() and not _can_be_replaced(path):
         raise BundleError(f"{path} exists and is no bundle; choose another folder")
     try:
         _save(bundle, path.resolve())
@@ -191,12 +191,17 @@ def _replace_files(path: Path, staging: Path) -> None:
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether `path` is a folder with a bundle's configuration and tokens in it."""
-    if not ((path / CONFIG_FILE).is_file() and (path / TOKENS_FILE).is_file()):
+    """Whether `path` is a folder with a bundle's configuration in it, be it a damaged one."""
+    return (path / CONFIG_FILE).is_file()
+
+
+def _can_be_replaced(path: Path) -> bool:
+    """Whether `path` is a bundle and no folder of others, many of which have a config.json."""
+    if not (path / TOKENS_FILE).is_file():
         return False
     try:
-        return "format_version" in json.loads((path / CONFIG_FILE).read_text("utf-8"))
-    except (OSError, ValueError, TypeError):
+        return "format_version" in _read_json(path / CONFIG_FILE)
+    except (BundleError, TypeError):
         return False
 
 

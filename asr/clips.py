@@ -8,7 +8,7 @@ import numpy as np
 
 from asr.audio import AudioError, AudioStream, Waveform, printable
 from asr.errors import AsrError
-from asr.inputs import AUDIO_SUFFIXES
+from asr.items import AUDIO_SUFFIXES
 
 _SILENT_PEAK = 1e-4  # of full scale: three steps of 16 bits
 

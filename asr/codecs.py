@@ -22,7 +22,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from asr.errors import AsrError
-from asr.joined import goes_on
+from asr.joined import ends_with_ogg_eos, goes_on
 
 BLOCK = 65_536  # native samples per read
 CAREFUL_BLOCK = 1_024  # per read once a larger read has failed: saves what comes before the damage
@@ -30,7 +30,6 @@ CAREFUL_BLOCK = 1_024  # per read once a larger read has failed: saves what come
 # state, so we read through.
 EXACT_SEEK = {"WAV", "WAVEX", "FLAC", "AIFF", "AU", "W64", "RF64", "CAF", "NIST", "SVX", "VOC"}
 _LONGEST_HEADER = 4_096  # bytes, of a WAV that holds no more than that
-ANOTHER = "another recording follows in the file"
 INSTALL_MEDIA = "pip install 'asr[media]', or put ffmpeg on the PATH"
 
 Block = NDArray[np.float32]
@@ -198,26 +197,27 @@ class SoundFileDecoder:
                     size = CAREFUL_BLOCK
                     continue
                 said = error.error_string.strip(" .") or "damaged data"
-                yield from self._read_on(position, said)
+                by_ffmpeg = self._container not in EXACT_SEEK or position == 0
+                yield from self._read_on(position, said, by_ffmpeg)
                 return
             if len(block) == 0:
                 if goes_on(self._path, self._container):
-                    yield from self._read_on(position, ANOTHER)
+                    yield from self._read_on(position, "another recording follows in the file")
                 elif position == 0 and self._has_more_than_a_wav_header():
                     yield from self._read_on(position, "by its header it holds nothing")
                 return
             position += len(block)
             yield block
 
-    def _read_on(self, position: int, said: str) -> Iterator[Block]:
-        """What FFmpeg reads beyond `position`.
+    def _read_on(self, position: int, said: str, by_ffmpeg: bool = True) -> Iterator[Block]:
+        """What FFmpeg, if it is to be asked, reads beyond `position`; either way with a note.
 
         libsndfile gives up on sound Opus files (with DTX), on the rest of an MP3 behind damage, on a WAV
         whose recorder was killed before it wrote a length, and reads one recording of several in a file.
         """
         stopped = f"{position / self.info.sample_rate:.2f} s ({said})"
         other, delivered, advice = None, 0, ""
-        if self._container not in EXACT_SEEK or said == ANOTHER or not position:
+        if by_ffmpeg:
             advice = f"; for the rest: {INSTALL_MEDIA}"
             with suppress(AudioError):
                 other = open_media(self._path, self.info.sample_rate)
@@ -284,20 +284,6 @@ def shortfall(promised: int, delivered: int, sample_rate: int, tolerance_s: floa
         f"cut short: the header promises {promised / sample_rate:.2f} s, "
         f"{delivered / sample_rate:.2f} s could be read"
     )
-
-
-def ends_with_ogg_eos(path: Path) -> bool:
-    """Whether the last Ogg page is whole and carries the end-of-stream flag (RFC 3533, 6)."""
-    with path.open("rb") as file:
-        file.seek(0, os.SEEK_END)
-        file.seek(max(0, file.tell() - 131_072))  # two pages of the largest size
-        tail = file.read()
-    at = tail.rfind(b"OggS")
-    if at < 0 or len(tail) < at + 27:
-        return False
-    num_segments = tail[at + 26]
-    end = at + 27 + num_segments + sum(tail[at + 27 : at + 27 + num_segments])
-    return bool(tail[at + 5] & 4) and len(tail) >= end
 
 
 def reason_of(error: BaseException) -> str:

@@ -6,10 +6,25 @@ from typing import Any
 
 from asr.batch import Result
 from asr.formats import COMBINED_FORMATS, Labelled, as_json, transcript_from_json
-from asr.inputs import Item
+from asr.items import Item
 from asr.transcript import Transcript
 
 _OUTCOME = ("status", "reason", "notes")  # of an input, as jsonl and the log have it
+
+
+def outcome(result: Result) -> dict[str, Any]:
+    """Whether an input was transcribed, and what was odd about it."""
+    fields: dict[str, Any] = {"status": result.status.value}
+    if result.reason:
+        fields["reason"] = result.reason
+    if result.notes:
+        fields["notes"] = list(result.notes)
+    return fields
+
+
+def transcript_fields(item: Item, transcript: Transcript) -> dict[str, Any]:
+    """A transcript as JSON, without what the item's manifest says besides: `combined_line` adds it."""
+    return as_json(labelled(replace(item, extra={}), transcript))
 
 
 def labelled(item: Item, transcript: Transcript) -> Labelled:
@@ -39,11 +54,7 @@ def combined_line(
 
 def result_line(result: Result, name: str) -> str:
     """`combined_line` for a result that is in no log."""
-    line: dict[str, Any] = {"status": result.status.value}
-    if result.reason:
-        line["reason"] = result.reason
-    if result.notes:
-        line["notes"] = list(result.notes)
+    line = outcome(result)
     if result.transcript is not None:
-        line |= as_json(labelled(replace(result.item, extra={}), result.transcript))
+        line |= transcript_fields(result.item, result.transcript)
     return combined_line(result.item, line, name)

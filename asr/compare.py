@@ -131,9 +131,7 @@ def verdict(pair: PairComparison) -> str:
         )
     segments_differ = pair.p_adjusted < 1 - LEVEL
     rates_differ = interval.low > 0 or interval.high < 0
-    fewer = pair.bootstrap.difference < 0
-    better, worse = (pair.name_b, pair.name_a) if fewer else (pair.name_a, pair.name_b)
-    size = f"{100 * abs(pair.bootstrap.difference):.2f} points of WER"
+    better, worse, size = _ranked(pair)
     span = f"{100 * interval.low:+.2f} to {100 * interval.high:+.2f} points"
     evidence = f"interval of the difference {span} over {interval.num_units} {interval.unit}s, "
     evidence += f"MAPSSWE p {p_text(pair.p_adjusted)}"
@@ -161,8 +159,15 @@ def _counted(pair: PairComparison) -> str:
         return f"{pair.name_b} and {pair.name_a} make equally many errors"
     if difference != difference:
         return f"The references have no words to compare {pair.name_b} and {pair.name_a} by"
+    better, worse, size = _ranked(pair)
+    return f"{better} makes fewer errors than {worse} here, by {size}"
+
+
+def _ranked(pair: PairComparison) -> tuple[str, str, str]:
+    """The better system, the worse one, and by how much."""
+    difference = pair.bootstrap.difference
     better, worse = (pair.name_b, pair.name_a) if difference < 0 else (pair.name_a, pair.name_b)
-    return f"{better} makes fewer errors than {worse} here, by {100 * abs(difference):.2f} points of WER"
+    return better, worse, f"{100 * abs(difference):.2f} points of WER"
 
 
 def span_text(interval: Interval) -> str:

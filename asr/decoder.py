@@ -1,5 +1,6 @@
 """Which decoder a recognizer uses: greedy, or a beam search with a language model and hot words."""
 
+import filecmp
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -211,7 +212,7 @@ def _has_own_ngrams(bundle: Bundle, options: DecoderOptions) -> bool:
     """Whether the search uses the bundle's own n-grams, be they named or not."""
     if options.lm is None or bundle.language_model is None:
         return options.lm is None
-    return _fingerprint(find_ngram(options.lm)) == _fingerprint(bundle.language_model)
+    return filecmp.cmp(find_ngram(options.lm), bundle.language_model, shallow=False)
 
 
 def _beam_options(

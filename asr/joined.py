@@ -1,8 +1,9 @@
-"""Whether an audio file goes on behind what libsndfile takes for its end: files joined by `cat`, and
-chains of Ogg streams (RFC 3533, 4), as recordings of internet radio are.
+"""Whether an audio file is over where libsndfile takes it to be, by its bytes: files joined by `cat` and
+chains of Ogg streams (RFC 3533, 4), as recordings of internet radio are, go on.
 """
 
 import mmap
+import os
 import re
 from pathlib import Path
 
@@ -48,3 +49,17 @@ def _flac_starts(data: mmap.mmap) -> int:
 
 
 _STARTS = {"OGG": _ogg_starts, "MP3": _mp3_starts, "FLAC": _flac_starts}
+
+
+def ends_with_ogg_eos(path: Path) -> bool:
+    """Whether the last Ogg page is whole and carries the end-of-stream flag (RFC 3533, 6)."""
+    with path.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - 131_072))  # two pages of the largest size
+        tail = file.read()
+    at = tail.rfind(b"OggS")
+    if at < 0 or len(tail) < at + 27:
+        return False
+    num_segments = tail[at + 26]
+    end = at + 27 + num_segments + sum(tail[at + 27 : at + 27 + num_segments])
+    return bool(tail[at + 5] & 4) and len(tail) >= end

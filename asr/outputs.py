@@ -9,17 +9,17 @@ import errno
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from asr.batch import Result, Status
 from asr.codecs import printable, reason_of
-from asr.combined import combined_line, labelled
+from asr.combined import combined_line, labelled, outcome, transcript_fields
 from asr.errors import AsrError, UsageError
-from asr.formats import COMBINED_FORMATS, FILE_FORMATS, as_json, transcript_from_json
-from asr.inputs import Item
+from asr.formats import COMBINED_FORMATS, FILE_FORMATS, transcript_from_json
+from asr.items import Item
 from asr.manifest import path_in_manifest
 from asr.runlog import LOG_NAME, LoggedLine, RunLog
 from asr.summary import Summary
@@ -203,15 +203,11 @@ class OutputFolder:
 
     def _line(self, result: Result) -> dict[str, Any]:
         item = result.item
-        line: dict[str, Any] = {"status": result.status.value, "name": item.name}
-        if result.reason:
-            line["reason"] = result.reason
-        if result.notes:
-            line["notes"] = list(result.notes)
+        line = outcome(result) | {"name": item.name}
         if result.transcript is not None:
             line["key"] = self._key(item, result.content)
         if result.transcript is not None and result.status is not Status.SKIPPED:
-            line |= as_json(labelled(replace(item, extra={}), result.transcript))
+            line |= transcript_fields(item, result.transcript)
         else:
             line |= {"audio_filepath": str(item.path), "utterance_id": item.utterance_id}
         return line

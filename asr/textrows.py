@@ -31,6 +31,7 @@ TEXT_KEYS: Mapping[Side, tuple[str, ...]] = {
         *("sentence", "transcript", "transcription"),
     ),
 }
+_NAMES = {*ID_KEYS, *PATH_KEYS, *TEXT_KEYS["reference"], *TEXT_KEYS["hypothesis"]}
 SPEAKER_KEYS = ("speaker", "speaker_id", "client_id", "spk")
 DURATION_KEYS = ("duration", "duration_s")
 _LONGEST_CELL = 1 << 30  # characters; csv's own limit is shorter than an hour's transcript
@@ -109,9 +110,8 @@ def _rows(path: Path, lines: Sequence[str], delimiter: str) -> list[tuple[int, l
 
 
 def _two_columns(path: Path, rows: Sequence[tuple[int, list[str]]]) -> Iterator[Entry]:
-    names = {*ID_KEYS, *PATH_KEYS, *TEXT_KEYS["reference"], *TEXT_KEYS["hypothesis"]}
     heads = [cell.strip() for cell in rows[0][1]]
-    if names & {cell.lower() for cell in heads}:
+    if _NAMES & {cell.lower() for cell in heads}:
         raise TextFileError(
             f"{path}:{rows[0][0]}: these look like names of columns ({', '.join(map(repr, heads))}): "
             "say which has the id with --id-column, which the text with --text-column or "
@@ -225,8 +225,7 @@ def _keys(wanted: str | None, usual: Sequence[str]) -> Sequence[str]:
 
 
 def _row_facts(path: Path, row: Mapping[str, Any], columns: Columns) -> UtteranceFacts:
-    used = {*ID_KEYS, *PATH_KEYS, *TEXT_KEYS["reference"], *TEXT_KEYS["hypothesis"]}
-    used |= {*SPEAKER_KEYS, *DURATION_KEYS, "offset"}
+    used = _NAMES | {*SPEAKER_KEYS, *DURATION_KEYS, "offset"}
     used |= {name for name in (columns.id, columns.text, columns.speaker) if name}
     duration = next((_number(row[key]) for key in DURATION_KEYS if key in row), None)
     audio = next((row[key] for key in PATH_KEYS if isinstance(row.get(key), str)), None)

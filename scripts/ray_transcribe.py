@@ -23,7 +23,8 @@ import numpy as np
 from asr.batch import BatchOptions, Result, in_order, transcribe_items
 from asr.errors import AsrError
 from asr.formats import parse_formats
-from asr.inputs import Item, work_list
+from asr.inputs import work_list
+from asr.items import Item
 from asr.outputs import OutputFolder
 from asr.summary import Summary
 from asr.transcribe import load_model

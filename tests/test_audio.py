@@ -12,7 +12,8 @@ import soxr
 
 import asr.codecs
 from asr.audio import AudioError, AudioInfo, AudioStream, AudioWarning, load_audio, printable, probe
-from asr.codecs import ends_with_ogg_eos, open_decoder
+from asr.codecs import open_decoder
+from asr.joined import ends_with_ogg_eos
 from asr.media import FfmpegDecoder, PyAVDecoder
 
 RATE = 16_000

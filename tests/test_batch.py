@@ -18,7 +18,8 @@ from asr.batch import (
     transcribe_items,
 )
 from asr.codecs import AudioError, hash_file
-from asr.inputs import Item, work_list
+from asr.inputs import work_list
+from asr.items import Item
 from asr.pool import Piece, PoolClosed, WindowPool
 from asr.segment import Window
 from asr.summary import Summary

@@ -11,6 +11,7 @@ import torch
 
 from asr.bundle import Bundle, BundleError, load_bundle, save_bundle
 from asr.card import model_card
+from asr.describe import describe
 from asr.pronunciation import read_lexicon
 from asr.tokenizer import BLANK, BpeTokenizer
 
@@ -154,6 +155,12 @@ def test_saving_replaces_a_bundle_but_nothing_else(tiny_bundle: Bundle, saved: P
         save_bundle(tiny_bundle, other)
     with pytest.raises(BundleError, match="cannot write the model .*diary"):
         save_bundle(tiny_bundle, other / "diary.txt" / "model")
+
+
+def test_a_damaged_bundle_is_known_as_one(saved: Path) -> None:
+    (saved / "config.json").write_text("{")
+    with pytest.raises(BundleError, match=r"config\.json is damaged"):
+        describe(saved)
 
 
 def test_saving_where_one_stands_or_through_a_link(

@@ -10,7 +10,7 @@ from tones import ToneRecognizer
 import asr.runlog
 from asr.batch import Result, Status
 from asr.errors import UsageError
-from asr.inputs import Item
+from asr.items import Item
 from asr.manifest import read_manifest
 from asr.outputs import OutputError, OutputFolder
 from asr.summary import Summary

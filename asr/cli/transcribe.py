@@ -28,7 +28,7 @@ from asr.cli.decoding import (
 from asr.cli.transcribe_job import Job
 
 if TYPE_CHECKING:
-    from asr.inputs import Item
+    from asr.items import Item
 
 MAX_WORKERS = 8  # each holds a batch and what waits for it in memory
 

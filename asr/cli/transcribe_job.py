@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from asr.batch import BatchOptions, Result
-    from asr.inputs import Item
+    from asr.items import Item
     from asr.listen import BatchRecognizer
     from asr.outputs import OutputFolder
 

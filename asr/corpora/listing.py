@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from asr.errors import AsrError, UsageError
-from asr.inputs import AUDIO_SUFFIXES
+from asr.items import AUDIO_SUFFIXES
 
 SUBSETS: Mapping[str, str] = {
     **dict.fromkeys(("train", "training"), "train"),

@@ -23,6 +23,7 @@ from asr.corpora.synthetic_voices import Voice, voices
 from asr.corpora.synthetic_worker import SAMPLE_RATE, SpokenLine
 from asr.errors import AsrError, UsageError
 from asr.manifest import Utterance, read_manifest, write_manifest
+from asr.whole_file import make_writable
 
 SPLITS = ("train", "dev", "test")
 Progress = Callable[[int, int], None]
@@ -92,7 +93,7 @@ def prepare_synthetic(
         return _describe(out, reused=True)
     require_espeak()
     _refuse_foreign_files(out)
-    _make_folder(out)
+    make_writable(out)
     with tempfile.TemporaryDirectory(dir=out, prefix=".audio.") as workplace:
         durations = _speak(plan, Path(workplace), progress)
         _write_marker(Path(workplace) / "audio", marker)
@@ -199,15 +200,6 @@ def _refuse_foreign_files(out: Path) -> None:
                 f"{path} is there and is not of a synthetic corpus; it will not be overwritten: "
                 "choose another folder"
             )
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AsrError(f"cannot make the folder {out}: {error.strerror}") from None
-    if not os.access(out, os.W_OK):
-        raise AsrError(f"cannot write into the folder {out}; choose another, or its permissions")
 
 
 def _write_marker(audio: Path, marker: dict[str, object]) -> None:

@@ -1,8 +1,6 @@
 """`asr train`: recipe -> manifests -> checkpoints -> bundle -> WER report, in one command."""
 
-import errno
 import logging
-import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,9 +25,8 @@ from asr.training.averaging import Chosen, State, choose_weights, dev_wer, score
 from asr.training.checkpoints import Checkpoint, checkpoint_to_resume
 from asr.training.config import RunConfig, load_config, to_yaml
 from asr.training.datamodule import Manifests, SpeechDataModule
-from asr.training.dataset import lost_worker
+from asr.training.fitting import fit, say
 from asr.training.hardware import check_hardware
-from asr.training.interrupt import interrupt_asked
 from asr.training.lit_module import AsrLitModule
 from asr.training.prepare import prepare
 from asr.training.run_watch import refresh_run_page
@@ -46,7 +43,6 @@ from asr.transcribe import load_model
 
 CONFIG_FILE = "config.yaml"
 BUNDLE_FOLDER = "bundle"
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _EXPECTED_WARNINGS = (
     ".*does not have many workers.*",  # a cache needs none
     ".*smaller than the logging interval.*",
@@ -85,21 +81,21 @@ def run(config: RunConfig) -> TrainedModel:
     for manifest in manifests["test"]:
         read_manifest(manifest)  # one that is not there or broken is no news for after the training
     module, data = _build(config, manifests, start)
-    checkpoint = checkpoint_to_resume(run_dir, _say) if config.resume else None
+    checkpoint = checkpoint_to_resume(run_dir, say) if config.resume else None
     if checkpoint is not None:
         _check_goes_on(checkpoint, config, module)
     _start_run_dir(run_dir, config, data)
     if checkpoint is not None:
         data.resume_at(*checkpoint.position, checkpoint.epoch_batches)
-        _say(
+        say(
             f"resuming {checkpoint.path}: epoch {checkpoint.position[0] + 1}, "
             f"{checkpoint.position[1]} batches done"
         )
     elif start is not None:
         done = take_weights(module.bundle.model, data.tokenizer, start, module.bundle.phones)
-        _say(f"starting from {config.init_from}: {done}")
+        say(f"starting from {config.init_from}: {done}")
     trainer = lightning_trainer(config, run_dir, checkpoint.step if checkpoint else 0)
-    _fit(trainer, module, data, checkpoint)
+    fit(trainer, module, data, checkpoint)
     if not trainer.is_global_zero:
         return TrainedModel(run_dir / BUNDLE_FOLDER, ())
     return _finish(config, run_dir, trainer, module, data, manifests)
@@ -112,7 +108,7 @@ def _start_from(config: RunConfig) -> Bundle | None:
     start = load_bundle(config.init_from)
     check_same_network(config, start)
     if start.normalizer != config.data.normalizer:
-        _say(
+        say(
             f"{config.init_from} was trained on texts of the normaliser {start.normalizer}, this run "
             f"has data.normalizer={config.data.normalizer}"
         )
@@ -127,12 +123,13 @@ def _check_goes_on(checkpoint: Checkpoint, config: RunConfig, module: AsrLitModu
         raise UsageError(
             f"{checkpoint.path} is of epoch {epoch}, trainer.max_epochs is {config.trainer.max_epochs}"
         )
-    here = {"optimizer.kind": config.optimizer.kind, "scheduler.kind": config.scheduler.kind}
-    there = {"optimizer.kind": checkpoint.optimizer, "scheduler.kind": checkpoint.schedule}
-    for key, value in there.items():
-        if here[key] != value:
+    for key, there, here in (
+        ("optimizer.kind", checkpoint.optimizer, config.optimizer.kind),
+        ("scheduler.kind", checkpoint.schedule, config.scheduler.kind),
+    ):
+        if there != here:
             raise UsageError(
-                f"{checkpoint.path} was trained with {key}={value}, not {here[key]}: go on with that, "
+                f"{checkpoint.path} was trained with {key}={there}, not {here}: go on with that, "
                 "or begin in another run_dir with init_from="
             )
     if checkpoint.averaged and config.callbacks.average != "ema":
@@ -140,58 +137,6 @@ def _check_goes_on(checkpoint: Checkpoint, config: RunConfig, module: AsrLitModu
             f"{checkpoint.path} holds a moving average: go on with callbacks.average=ema, as this run "
             "was started"
         )
-
-
-def _fit(
-    trainer: lightning.Trainer,
-    module: AsrLitModule,
-    data: SpeechDataModule,
-    checkpoint: Checkpoint | None,
-) -> None:
-    path = checkpoint.path if checkpoint is not None else None
-    try:
-        trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
-    except SystemExit:  # Lightning ends a run that Ctrl-C stopped with exit(1)
-        if not trainer.interrupted:
-            raise
-        raise _stopped(trainer) from None
-    except (OSError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and interrupt_asked(trainer):
-            # another rank, stopped by the same Ctrl-C, has gone first
-            raise _stopped(trainer) from None
-        explained = _explained(error, trainer, data)
-        if explained is None:
-            raise
-        raise explained from error
-
-
-def _stopped(trainer: lightning.Trainer) -> KeyboardInterrupt:
-    _say(f"stopped; the same command with resume=true goes on from {trainer.default_root_dir}")
-    return KeyboardInterrupt()
-
-
-def _explained(
-    error: OSError | RuntimeError, trainer: lightning.Trainer, data: SpeechDataModule
-) -> AsrError | None:
-    """What a person can do about an error in training; None where that is not known."""
-    if isinstance(error, OSError):
-        if error.errno not in _DISK_FULL:
-            return None
-        return AsrError(
-            f"the disk of {trainer.default_root_dir} is full ({error.strerror}): make room, then go "
-            "on with resume=true"
-        )
-    if lost := lost_worker(error):
-        return lost
-    # torch.OutOfMemoryError is a RuntimeError; a CPU's has no class of its own
-    if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-        return None
-    longest_s = max(example.utterance.duration_s for example in data.train_examples)
-    return AsrError(
-        f"out of memory: lower data.batch_s (now {data.config.batch_s:g} s of audio in a batch), "
-        f"data.eval_batch_s ({data.config.eval_batch_s:g}) or data.max_utterance_s (the longest "
-        f"utterance has {longest_s:.1f} s), then go on with resume=true"
-    )
 
 
 def _build(
@@ -239,7 +184,7 @@ def _build(
         bundle, data.dev_examples, config.augment, config.optimizer, config.scheduler, config.loss,
         config.seed, data.phone_trigram() if config.loss.phone_crf else None,
     )  # fmt: skip
-    _say(
+    say(
         f"model: {bundle.model.num_parameters / 1e6:.2f} M parameters, "
         f"{data.tokenizer.vocab_size} tokens; training on {len(data.train_examples)} utterances, "
         f"{data.train_hours:.2f} h"
@@ -267,9 +212,9 @@ def _start_run_dir(run_dir: Path, config: RunConfig, data: SpeechDataModule) -> 
         return
     lines = []
     for note in data.notes:
-        _say(note)
+        say(note)
     for left_out in data.left_out:
-        _say(str(left_out))
+        say(str(left_out))
         lines += [f"{name}\t{left_out.reason}\n" for name in left_out.utterance_ids]
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -289,7 +234,7 @@ def _finish(
 ) -> TrainedModel:
     chosen = _choose_weights(config, trainer, module, data)
     if chosen.how:
-        _say(chosen.how)
+        say(chosen.how)
     module.load_state_dict(chosen.state)
     training = Training(
         recipe=config.recipe_name,
@@ -348,8 +293,3 @@ def _quieten_lightning() -> None:
 def _rank() -> int:
     """Of this process, known before the trainer is; Lightning reads it from the environment."""
     return int(getattr(rank_zero_only, "rank", None) or 0)
-
-
-@rank_zero_only
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)

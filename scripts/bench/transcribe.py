@@ -29,7 +29,8 @@ import soundfile
 from asr.audio import load_audio
 from asr.batch import Result, Status
 from asr.decoder_noise import without_decoder_noise
-from asr.inputs import AUDIO_SUFFIXES, work_list
+from asr.inputs import work_list
+from asr.items import AUDIO_SUFFIXES
 from asr.outputs import OutputFolder
 from asr.pool import Piece, dense_batches
 from asr.segment import Window
