@@ -119,13 +119,30 @@ class Decoder:
         Raises:
             AsrError: a search over phones, and a network that writes none.
         """
+        return [found[0] for found in self.n_best_batch(utterances, 1, threads)]
+
+    def n_best_batch(
+        self, utterances: Sequence[LogProbs], count: int, threads: int = 1
+    ) -> list[list[Hypothesis]]:
+        """Up to `count` hypotheses of each utterance, the best first; greedy decoding has one.
+
+        After a second pass some may have the same words, at other times.
+
+        Raises:
+            AsrError: as `decode_batch`.
+        """
         if self.beam is None:
-            return [greedy_decode(log_probs.tokens) for log_probs in utterances]
+            return [[greedy_decode(log_probs.tokens)] for log_probs in utterances]
         searched = [self.searched(one) for one in utterances]
         if self.rescoring is None:
-            return self.beam.decode_batch(searched, threads)
+            return self.beam.n_best_batch(searched, count, threads)
         lattices = self.beam.lattices(searched, threads)
-        return list(map(self.beam.follow, lattices, self.rescoring.choose(lattices)))
+        return [
+            [self.beam.follow(lattice, path) for path in paths]
+            for lattice, paths in zip(
+                lattices, self.rescoring.best_paths(lattices, count), strict=True
+            )
+        ]
 
     def searched(self, log_probs: LogProbs) -> NDArray[np.float32]:
         """What the search reads: tokens or phones."""

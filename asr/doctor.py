@@ -122,12 +122,16 @@ def _espeak() -> Check:
         return Check("espeak-ng", Verdict.MISSING, "not installed", advice)
 
 
-def _processor() -> Check:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+def bfloat16_flags() -> list[str]:
+    """The instructions for bfloat16 that this processor has, as Linux calls them."""
     cpuinfo = Path("/proc/cpuinfo")
     flags = cpuinfo.read_text().split() if cpuinfo.is_file() else []
-    bf16 = [flag for flag in _BF16_FLAGS if flag in flags]
-    if bf16:
+    return [flag for flag in _BF16_FLAGS if flag in flags]
+
+
+def _processor() -> Check:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if bf16 := bfloat16_flags():
         advice = (
             "train faster with trainer.precision=bf16-mixed, transcribe with --precision bfloat16"
         )

@@ -10,6 +10,8 @@ al. 2014, "Lattice decoding and rescoring with long-span neural network language
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
+from operator import itemgetter
 from typing import NamedTuple, Optional
 
 import numpy as np
@@ -81,19 +83,23 @@ class Rescoring:
 
     def choose(self, lattices: Sequence[WordLattice]) -> list[LatticePath]:
         """The best path of each lattice."""
-        found: list[LatticePath] = []
+        return [paths[0] for paths in self.best_paths(lattices, 1)]
+
+    def best_paths(self, lattices: Sequence[WordLattice], count: int) -> list[list[LatticePath]]:
+        """Up to `count` paths of each lattice, the best first; some may have the same words."""
+        found: list[list[LatticePath]] = []
         for first in range(0, len(lattices), _UTTERANCES_TOGETHER):
-            found += self._choose(lattices[first : first + _UTTERANCES_TOGETHER])
+            found += self._best_paths(lattices[first : first + _UTTERANCES_TOGETHER], count)
         return found
 
-    def _choose(self, lattices: Sequence[WordLattice]) -> list[LatticePath]:
+    def _best_paths(self, lattices: Sequence[WordLattice], count: int) -> list[list[LatticePath]]:
         walks = [_Walk(lattice, self.bound) for lattice in lattices]
         beginnings = Beginnings(self.bound.rescorer.network)
         for level in range(max(walk.num_levels for walk in walks)):
             self._add_words(beginnings, walks, level)
             for walk in walks:
                 walk.join(level)
-        return self._end(beginnings, walks)
+        return self._end(beginnings, walks, count)
 
     def _add_words(self, beginnings: Beginnings, walks: Sequence["_Walk"], level: int) -> None:
         coming = [
@@ -110,7 +116,9 @@ class Rescoring:
             gain = history.gain + self._gain(beginnings, history, beginning, walk.ngram[vertex])
             walk.histories[vertex].append(History(gain, beginning, Trail(vertex, history.trail)))
 
-    def _end(self, beginnings: Beginnings, walks: Sequence["_Walk"]) -> list[LatticePath]:
+    def _end(
+        self, beginnings: Beginnings, walks: Sequence["_Walk"], count: int
+    ) -> list[list[LatticePath]]:
         coming = [
             (number, end, history)
             for number, walk in enumerate(walks)
@@ -121,14 +129,17 @@ class Rescoring:
             [history.beginning for _, _, history in coming],
             [(*walks[number].end_pieces[end], BOUNDARY_ID) for number, end, _ in coming],
         )
-        best: list[tuple[float, int, Trail | None]] = [(-float("inf"), 0, None)] * len(walks)
+        endings: list[list[tuple[float, int, Trail | None]]] = [[] for _ in walks]
         for (number, end, history), beginning in zip(coming, grown, strict=True):
             score, ngram = walks[number].end_scores[end], walks[number].end_ngram[end]
             score += history.gain + self._gain(beginnings, history, beginning, ngram)
-            if score > best[number][0]:
-                best[number] = score, end, history.trail
+            endings[number].append((score, end, history.trail))
         return [
-            LatticePath(tuple(_vertices(trail))[::-1], end, score) for score, end, trail in best
+            [
+                LatticePath(tuple(_vertices(trail))[::-1], end, score)
+                for score, end, trail in nlargest(count, found, key=itemgetter(0))
+            ]
+            for found in endings
         ]
 
     def _gain(

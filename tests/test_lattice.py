@@ -184,6 +184,25 @@ def test_the_second_pass_finds_what_ranking_all_hypotheses_finds(
     assert rescoring.choose(alone)[0].vertices == path.vertices
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_best_paths_are_those_of_all_hypotheses(
+    words: LanguageModel, ngram: NgramModel, neural: Rescorer, seed: int
+) -> None:
+    """The first of each sentence, in order; a path for each way through the search to say it."""
+    decoder = BeamDecoder(ALPHABET, EVERYTHING, words)
+    log_probs = log_probs_of(seed)
+    scores = by_hand(decoder.decode_n_best(log_probs, 5000), ngram, neural)
+    lattices = decoder.lattices([log_probs, log_probs_of(98, 3)])
+    paths, _ = second_pass(ngram, neural).best_paths(lattices, 1000)
+    assert [path.score for path in paths] == sorted((p.score for p in paths), reverse=True)
+    found: dict[tuple[str, ...], float] = {}
+    for path in paths:
+        found.setdefault(tuple(written(decoder.follow(lattices[0], path))), path.score)
+    assert len(found) > 5
+    for sentence in sorted(scores, key=lambda one: -scores[one])[:5]:
+        assert found[sentence] == pytest.approx(scores[sentence], abs=1e-3)
+
+
 def test_the_second_pass_is_not_the_first(
     words: LanguageModel, ngram: NgramModel, neural: Rescorer
 ) -> None:

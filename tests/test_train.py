@@ -18,6 +18,7 @@ import torch
 from tone_corpus import overrides, write_corpus, write_recipe
 
 from asr.bundle import load_bundle
+from asr.cli import main
 from asr.errors import AsrError, UsageError
 from asr.evaluate import evaluate
 from asr.manifest import read_manifest, write_manifest
@@ -285,6 +286,20 @@ def test_two_test_sets_of_one_name_have_a_report_each(finished: Path, corpus: Pa
     names = sorted(path.parent.name for path in run_dir.glob("report/*/report.json"))
     assert names == sorted(["other-dev", f"{corpus.name}-dev"])
     assert len(trained.evaluations) == 2
+
+
+def test_a_run_without_a_test_set_has_a_model_and_no_report(
+    finished: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = corpus / "runs/untested"
+    shutil.copytree(finished, run_dir)
+    shutil.rmtree(run_dir / "report")
+    chosen = [*overrides(corpus, run_dir), "data.test=[]", "resume=true", "trainer.max_epochs=57"]
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *chosen])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"model: {run_dir / 'bundle'}\n"
+    assert not (run_dir / "report").exists()
 
 
 def test_a_copied_run_folder_goes_on_by_itself(finished: Path, corpus: Path) -> None:

@@ -13,6 +13,7 @@ import typer
 
 from asr import __version__
 from asr.cli import (
+    adapt,
     align,
     evaluate,
     export,
@@ -52,7 +53,9 @@ def _options(
         raise typer.Exit
 
 
-for group in (prepare, train, transcribe, evaluate, score, align, tune, lm, lexicon, export, info):
+for group in (
+    *(prepare, train, adapt, transcribe, evaluate, score, align, tune, lm, lexicon, export, info),
+):
     group.register(app)
 
 

@@ -49,7 +49,7 @@ def train(
 
     with without_decoder_noise():
         trained = run(config)
-    if trained.evaluations:  # of several processes the first has them
+    if trained.is_first:
         typer.echo(f"model: {trained.bundle_path}")
     for evaluation in trained.evaluations:
         typer.echo(evaluation.summary())

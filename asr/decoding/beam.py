@@ -54,6 +54,11 @@ class BeamDecoder:
             )
         self._setup = make_setup(alphabet, self.options, language_model, hotwords)
 
+    @property
+    def has_language_model(self) -> bool:
+        """Whether the search reads one, be it of words or of characters."""
+        return bool(self._setup.parameters[0]["mode"] != NO_LM)
+
     def decode(self, log_probs: NDArray[np.float32]) -> Hypothesis:
         """The best hypothesis of one utterance.
 
@@ -140,8 +145,8 @@ class BeamDecoder:
     ) -> tuple[NDArray[np.void], NDArray[np.int32], NDArray[np.float64], int, NDArray[np.void]]:
         """Prefixes; those that survive, and how they may end; the number of prefixes, and merges."""
         size = len(log_probs) * self.options.beam_size
-        has_lm = self._setup.parameters[0]["mode"] != NO_LM
-        tree, merges = np.empty(1 + size, PREFIX), np.empty(size * (recombine and has_lm), MERGE)
+        merging = recombine and self.has_language_model
+        tree, merges = np.empty(1 + size, PREFIX), np.empty(size * merging, MERGE)
         beam, endings, num_nodes, num_merges = _announced_search(
             self._setup, self._with_ranks(log_probs), tree, merges
         )

@@ -59,7 +59,7 @@ class DataConfig:
         download: for librispeech, fetch the subsets that are missing from data_dir.
         mirror: server to fetch from, like https://openslr.elda.org/resources; null tries OpenSLR's.
         remove_archives: delete an archive once it is unpacked.
-        train, dev, test: subset names of the corpus, or paths of manifests.
+        train, dev, test: subset names of the corpus, or paths of manifests; test may be empty.
         sizes: for synthetic, utterances to make in each split.
         normalizer: name of the text normaliser (asr/text.py).
         unknown_characters: development texts with characters not in training: "skip" leaves the
@@ -276,6 +276,12 @@ def to_run_config(config: DictConfig) -> RunConfig:
         raise UsageError(_explain(error)) from None
     assert isinstance(run, RunConfig)
     return run
+
+
+def quoted(path: Path | str) -> str:
+    """A path as the value of an override, in Hydra's grammar."""
+    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def to_yaml(config: RunConfig) -> str:

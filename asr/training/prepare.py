@@ -12,10 +12,15 @@ from asr.training.config import DataConfig
 
 
 def prepare(data: DataConfig) -> dict[str, tuple[Path, ...]]:
-    """Manifests of the splits "train", "dev" and "test"; those of a corpus are made where missing."""
+    """Manifests of the splits "train", "dev" and "test"; those of a corpus are made where missing.
+
+    Raises:
+        UsageError: a corpus that is not known, or nothing for training or development; "test" may be
+            empty.
+    """
     names: dict[str, list[str]] = {"train": data.train, "dev": data.dev, "test": data.test}
     for split, chosen in names.items():
-        if not chosen:
+        if not chosen and split != "test":
             raise UsageError(f"data.{split} is empty: name subsets or manifests")
     if data.corpus == "manifests":
         return {split: tuple(map(Path, chosen)) for split, chosen in names.items()}

@@ -21,7 +21,7 @@ from hydra.errors import HydraException
 
 from asr.errors import UsageError
 from asr.run_state import CONFIG_FILE, RunState, read_run
-from asr.training.config import RunConfig, load_config, to_yaml
+from asr.training.config import RunConfig, load_config, quoted, to_yaml
 from asr.training.sweep_table import SweepRow, read_minutes, write_summary
 
 _FIXED = ("recipe", "recipe_name", "run_dir", "resume")
@@ -188,9 +188,9 @@ def _is_done(run: Combination, run_dir: Path, state: RunState) -> bool:
 
 
 def _with_run_dir(overrides: Sequence[str], run_dir: Path) -> list[str]:
-    """The overrides with run_dir set; it is quoted as Hydra's grammar wants it."""
-    quoted = str(run_dir).replace("\\", "\\\\").replace("'", "\\'")
-    return [*(one for one in overrides if not one.startswith("run_dir=")), f"run_dir='{quoted}'"]
+    """The overrides with run_dir set."""
+    others = (one for one in overrides if not one.startswith("run_dir="))
+    return [*others, f"run_dir={quoted(run_dir)}"]
 
 
 def train_in_process(overrides: Sequence[str]) -> Outcome:

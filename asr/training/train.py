@@ -55,10 +55,16 @@ _EXPECTED_WARNINGS = (
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What a run leaves behind."""
+    """What a run leaves behind.
+
+    Attributes:
+        evaluations: of the test sets, in the first of several processes.
+        is_first: whether this process is the first.
+    """
 
     bundle_path: Path
     evaluations: tuple[Evaluation, ...]
+    is_first: bool = True
 
 
 def train(overrides: Sequence[str]) -> TrainedModel:
@@ -97,7 +103,7 @@ def run(config: RunConfig) -> TrainedModel:
     trainer = lightning_trainer(config, run_dir, checkpoint.step if checkpoint else 0)
     fit(trainer, module, data, checkpoint)
     if not trainer.is_global_zero:
-        return TrainedModel(run_dir / BUNDLE_FOLDER, ())
+        return TrainedModel(run_dir / BUNDLE_FOLDER, (), is_first=False)
     return _finish(config, run_dir, trainer, module, data, manifests)
 
 
@@ -250,12 +256,13 @@ def _finish(
     module.bundle.model.eval()
     bundle = replace(module.bundle, training=training)
     bundle_path = save_bundle(bundle, run_dir / BUNDLE_FOLDER)
-    recognizer = load_model(bundle_path, device=str(trainer.strategy.root_device))
-    tests = manifests["test"]
-    evaluations = tuple(
-        evaluate(manifest, recognizer, run_dir / "report" / name)
-        for manifest, name in zip(tests, report_names(tests), strict=True)
-    )
+    evaluations: tuple[Evaluation, ...] = ()
+    if tests := manifests["test"]:
+        recognizer = load_model(bundle_path, device=str(trainer.strategy.root_device))
+        evaluations = tuple(
+            evaluate(manifest, recognizer, run_dir / "report" / name)
+            for manifest, name in zip(tests, report_names(tests), strict=True)
+        )
     if config.logger.page:
         refresh_run_page(run_dir)
     return TrainedModel(bundle_path, evaluations)

@@ -1,0 +1,175 @@
+"""`asr adapt`: a model made to fit recordings that nobody has transcribed (self-training).
+
+In each round the model writes down what it hears, with its language models, and the network of the model
+that was there first is trained on that: a later round begins with better texts, not with a network that
+has learnt the errors of the round before.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from asr.bundle import Bundle, is_bundle, load_bundle, save_bundle
+from asr.doctor import bfloat16_flags
+from asr.errors import UsageError
+from asr.items import Item
+from asr.labels import Clips, check_can_label, cut_clips, label, spread
+from asr.manifest import write_manifest
+from asr.training.checkpoints import CHECKPOINT_FOLDER
+from asr.training.config import RunConfig, load_config, quoted
+from asr.training.fitting import say
+from asr.training.train import BUNDLE_FOLDER, CONFIG_FILE, run
+from asr.transcribe import Recognizer
+from asr.whole_file import make_writable, write_atomically
+
+DRAWS = 3  # transcripts of each clip
+_STATE_FILE, _LABELS_FILE, _CHECK_FILE = "adapt.json", "labels.jsonl", "check.jsonl"
+_NUM_CHECKED = 60  # clips whose texts are compared with what the network writes alone
+_CHOSEN_HERE = ("recipe", "init_from", "run_dir", "resume", "data.train", "data.dev", "data.test")
+
+Listener = Callable[[str], Recognizer]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to adapt.
+
+    Attributes:
+        model: the bundle to begin with, or "default".
+        rounds: of listening and training.
+        max_hours: of speech that is used; of more, clips from everywhere.
+        overrides: of the recipe `own-data/adapt`, as `asr train` takes them.
+        resume: go on with what an interrupted run has left.
+    """
+
+    model: str
+    rounds: int = 2
+    max_hours: float = 5.0
+    overrides: tuple[str, ...] = ()
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What came of it.
+
+    Attributes:
+        hours: of speech that was learnt from.
+        failures: a line for each recording that cannot be read.
+    """
+
+    bundle_path: Path
+    hours: float
+    failures: tuple[str, ...]
+
+
+def adapt(items: Sequence[Item], out: Path, listener: Listener, options: Options) -> Adapted:
+    """Adapt a model to recordings; writes `out`/bundle, and beside it a folder for each round.
+
+    Args:
+        items: the recordings.
+        listener: loads a model, by its folder, with all that decoding needs.
+
+    Raises:
+        UsageError: no language model to learn from, or `out` holds another adaptation.
+        AsrError: no recording can be read, or nothing is heard in them.
+    """
+    start = load_bundle(options.model)
+    recognizer = listener(options.model)
+    check_can_label(recognizer)
+    config = _recipe(start, recognizer.device.type, options)
+    make_writable(out)
+    _claim(out, recognizer, resume=options.resume)
+    clips = cut_clips(items, recognizer.sample_rate, options.max_hours)
+    failures = dict.fromkeys(clips.failures)
+    bundle_path = out / BUNDLE_FOLDER
+    for number in range(1, options.rounds + 1):
+        folder = out / f"round-{number}"
+        if not (folder / _LABELS_FILE).is_file():
+            say(f"round {number} of {options.rounds}: listening to {clips.hours:.2f} h")
+            failures |= dict.fromkeys(_write_labels(folder, clips, recognizer))
+        trained = folder / "run" / BUNDLE_FOLDER
+        if not is_bundle(trained):
+            run(_of_round(config, folder))
+        save_bundle(_with_search_of(start, load_bundle(trained), clips), bundle_path)
+        shutil.rmtree(folder / "run" / CHECKPOINT_FOLDER, ignore_errors=True)
+        if number < options.rounds:
+            recognizer = listener(str(bundle_path))
+    return Adapted(bundle_path, clips.hours, tuple(failures))
+
+
+def _recipe(start: Bundle, device: str, options: Options) -> RunConfig:
+    """The recipe for this model and this machine, under what the user says."""
+    on_cpu = "cpu-bf16" if bfloat16_flags() else "auto"
+    own = {
+        "recipe": "own-data/adapt",
+        "init_from": quoted(options.model),
+        "data.normalizer": start.normalizer,
+        "trainer": on_cpu if device == "cpu" else "gpu",
+        **({} if start.phones else {"loss.phone_weight": "0", "loss.phone_crf": "0"}),
+    }
+    given = {override.partition("=")[0] for override in options.overrides}
+    if refused := sorted(given.intersection(_CHOSEN_HERE)):
+        raise UsageError(f"--set {refused[0]}: asr adapt fills this in itself")
+    ours = [f"{key}={value}" for key, value in own.items() if key not in given]
+    return load_config([*ours, *options.overrides])
+
+
+def _claim(out: Path, recognizer: Recognizer, *, resume: bool) -> None:
+    """Refuse a folder that holds something else; say whose it is from now on."""
+    state = {"settings": recognizer.settings}
+    file = out / _STATE_FILE
+    if not file.is_file():
+        if (out / BUNDLE_FOLDER).exists():
+            raise UsageError(f"{out / BUNDLE_FOLDER} exists already: choose another -o")
+        write_atomically(file, [json.dumps(state, indent=2), "\n"])
+    elif not resume:
+        raise UsageError(
+            f"{out} holds an adaptation already: go on with --resume, or choose another -o"
+        )
+    elif json.loads(file.read_text("utf-8")) != state:
+        raise UsageError(
+            f"{out} was begun with another model or other options of decoding: choose another -o"
+        )
+
+
+def _write_labels(folder: Path, clips: Clips, recognizer: Recognizer) -> tuple[str, ...]:
+    """Write what a round learns from; returns what could not be read."""
+    labelled, failures = label(clips.utterances, recognizer, DRAWS)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_manifest(folder / _CHECK_FILE, spread(labelled, _NUM_CHECKED))
+    write_manifest(folder / _LABELS_FILE, labelled)
+    return failures
+
+
+def _of_round(config: RunConfig, folder: Path) -> RunConfig:
+    run_dir = folder / "run"
+    data = replace(
+        config.data,
+        train=[str(folder / _LABELS_FILE)],
+        dev=[str(folder / _CHECK_FILE)],
+        test=[],
+    )
+    begun = (run_dir / CONFIG_FILE).is_file()
+    return replace(config, run_dir=str(run_dir), resume=begun, data=data)
+
+
+def _with_search_of(start: Bundle, trained: Bundle, clips: Clips) -> Bundle:
+    """The trained network with all that the first model has besides."""
+    training = replace(
+        trained.training,
+        data=f"{clips.hours:.2f} h without transcripts; started from model {start.model_id}",
+        hours=round(clips.hours, 3),
+        dev_wer=None,
+        dev_set="",
+    )
+    above = f"\n## From the card of the model that was adapted, {start.model_id}\n"
+    return replace(
+        start,
+        model=trained.model,
+        tokenizer=trained.tokenizer,
+        training=training,
+        sections=above + start.sections if start.sections else "",
+    )
