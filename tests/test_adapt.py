@@ -216,6 +216,14 @@ def test_what_cannot_be(tones: Path, few: list[str], tmp_path: Path) -> None:
         adapt(work_list(few), tmp_path / "mine", LISTENER, options(tones))
 
 
+def test_stdin_cannot_be_read_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["adapt", "-", "-o", str(tmp_path / "out")])
+    assert ended.value.code == 2
+    assert "name files, not stdin" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_model_of_phones_keeps_them(phone_bundle: Bundle, tmp_path: Path) -> None:
     lm = write_language_model(tmp_path / "lm.ngram")
     model = save_bundle(

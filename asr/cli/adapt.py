@@ -17,8 +17,7 @@ from asr.cli.decoding import (
     ViewsOption,
     WordBonusOption,
 )
-
-INTERRUPTED = 130
+from asr.cli.transcribe_job import INTERRUPTED
 
 
 def register(app: typer.Typer) -> None:
@@ -76,11 +75,14 @@ def adapt(
     Example: asr adapt interviews -o adapted && asr transcribe interviews -m adapted/bundle -o out
     """
     from asr.decoder_noise import without_decoder_noise
+    from asr.errors import UsageError
     from asr.inputs import work_list
     from asr.training.adapt import Options
     from asr.training.adapt import adapt as adapt_model
     from asr.transcribe import load_model
 
+    if "-" in inputs:
+        raise UsageError("the recordings are read several times: name files, not stdin (-)")
     listener = partial(
         load_model,
         device=device,
