@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -72,8 +72,9 @@ def cut_clips(items: Sequence[Item], sample_rate: int, max_hours: float) -> Clip
     if not found:
         why = f"the first failure: {failures[0]}" if failures else "the recordings are silent"
         raise AsrError(f"there is nothing to adapt to: {why}")
-    hours = sum(clip.duration_s for clip in found) / 3600
-    return Clips(tuple(spread(found, round(len(found) * max_hours / hours))), tuple(failures))
+    everything = Clips(tuple(found), tuple(failures))
+    count = round(len(found) * max_hours / everything.hours)
+    return replace(everything, utterances=tuple(spread(found, count)))
 
 
 def spread(utterances: Sequence[Utterance], count: int) -> list[Utterance]:
@@ -104,8 +105,7 @@ def check_can_label(recognizer: Recognizer) -> None:
     beam = recognizer.decoder.beam
     if beam is None or not beam.has_language_model:
         raise UsageError(
-            "adapting needs a language model, which knows what the network does not: name one with "
-            "--lm, and leave --decoder greedy out"
+            "adapting needs a language model, which knows what the network does not: name one with --lm"
         )
 
 

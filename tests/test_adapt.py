@@ -24,8 +24,9 @@ from asr.lm_text import number_words
 from asr.manifest import Utterance, read_manifest, write_manifest
 from asr.training import adapt as adapt_module
 from asr.training.adapt import Options, adapt
-from asr.training.train import train
-from asr.transcribe import load_model
+from asr.training.config import RunConfig
+from asr.training.train import TrainedModel, train
+from asr.transcribe import Recognizer, load_model
 
 WORDS = ("ab", "cda", "dd", "bac", "ca", "adb", "bcd", "abda")
 QUICK = (
@@ -37,6 +38,7 @@ QUICK = (
         "augment.vtlp=0",
     ),
 )
+LISTENER = partial(load_model, device="cpu")
 
 
 def write_tones(folder: Path, split: str, count: int, seed: int, pitch: float = 1.0) -> None:
@@ -135,22 +137,19 @@ def options(tones: Path, **others: object) -> Options:
     return replace(chosen, **others)  # type: ignore[arg-type]
 
 
-LISTENER = partial(load_model, device="cpu")
-
-
 def test_each_round_begins_with_the_first_network_and_better_texts(
     tones: Path, few: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard_by: list[str] = []
 
-    def listener(model: str):  # type: ignore[no-untyped-def]
+    def listener(model: str) -> Recognizer:
         heard_by.append(model)
         return LISTENER(model)
 
     starts: list[str | None] = []
     run = adapt_module.run
 
-    def spy(config):  # type: ignore[no-untyped-def]
+    def spy(config: RunConfig) -> TrainedModel:
         starts.append(config.init_from)
         return run(config)
 
@@ -174,7 +173,7 @@ def test_an_interrupted_adaptation_goes_on(
     out, run = tmp_path / "out", adapt_module.run
     runs: list[bool] = []
 
-    def interrupted(config):  # type: ignore[no-untyped-def]
+    def interrupted(config: RunConfig) -> TrainedModel:
         runs.append(config.resume)
         if len(runs) == 2:
             raise KeyboardInterrupt
@@ -211,6 +210,7 @@ def test_what_cannot_be(tones: Path, few: list[str], tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     with pytest.raises(AsrError, match="nothing to adapt to"):
         adapt(work_list(["nowhere.flac"]), tmp_path / "out", LISTENER, options(tones))
+    assert not list((tmp_path / "out").iterdir())  # the right name can be given without --resume
     save_bundle(load_bundle(tones / "model"), tmp_path / "mine/bundle")
     with pytest.raises(UsageError, match="exists already"):
         adapt(work_list(few), tmp_path / "mine", LISTENER, options(tones))

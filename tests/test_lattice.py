@@ -165,13 +165,20 @@ def all_paths(lattice: WordLattice) -> list[tuple[LatticePath, float]]:
     ]
 
 
+def ranked(
+    words: LanguageModel, ngram: NgramModel, neural: Rescorer, seed: int
+) -> tuple[BeamDecoder, NDArray[np.float32], dict[tuple[str, ...], float]]:
+    """A decoder, what it hears, and the scores of all that this may say."""
+    decoder = BeamDecoder(ALPHABET, EVERYTHING, words)
+    log_probs = log_probs_of(seed)
+    return decoder, log_probs, by_hand(decoder.decode_n_best(log_probs, 5000), ngram, neural)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_second_pass_finds_what_ranking_all_hypotheses_finds(
     words: LanguageModel, ngram: NgramModel, neural: Rescorer, seed: int
 ) -> None:
-    decoder = BeamDecoder(ALPHABET, EVERYTHING, words)
-    log_probs = log_probs_of(seed)
-    scores = by_hand(decoder.decode_n_best(log_probs, 5000), ngram, neural)
+    decoder, log_probs, scores = ranked(words, ngram, neural, seed)
     first = decoder.decode(log_probs)
     rescoring = second_pass(ngram, neural)
     lattices = decoder.lattices([log_probs_of(99, 5), log_probs, log_probs_of(98, 3)])
@@ -189,9 +196,7 @@ def test_the_best_paths_are_those_of_all_hypotheses(
     words: LanguageModel, ngram: NgramModel, neural: Rescorer, seed: int
 ) -> None:
     """The first of each sentence, in order; a path for each way through the search to say it."""
-    decoder = BeamDecoder(ALPHABET, EVERYTHING, words)
-    log_probs = log_probs_of(seed)
-    scores = by_hand(decoder.decode_n_best(log_probs, 5000), ngram, neural)
+    decoder, log_probs, scores = ranked(words, ngram, neural, seed)
     lattices = decoder.lattices([log_probs, log_probs_of(98, 3)])
     paths, _ = second_pass(ngram, neural).best_paths(lattices, 1000)
     assert [path.score for path in paths] == sorted((p.score for p in paths), reverse=True)

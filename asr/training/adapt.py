@@ -7,7 +7,7 @@ has learnt the errors of the round before.
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -76,18 +76,22 @@ def adapt(items: Sequence[Item], out: Path, listener: Listener, options: Options
         UsageError: no language model to learn from, or `out` holds another adaptation.
         AsrError: no recording can be read, or nothing is heard in them.
     """
-    start = load_bundle(options.model)
     recognizer = listener(options.model)
     check_can_label(recognizer)
+    start = recognizer.bundle
     config = _recipe(start, recognizer.device.type, options)
+    state = {"settings": recognizer.settings}
     make_writable(out)
-    _claim(out, recognizer, resume=options.resume)
+    _check_ours(out, state, resume=options.resume)
     clips = cut_clips(items, recognizer.sample_rate, options.max_hours)
+    write_atomically(out / _STATE_FILE, [json.dumps(state, indent=2), "\n"])
     failures = dict.fromkeys(clips.failures)
     bundle_path = out / BUNDLE_FOLDER
     for number in range(1, options.rounds + 1):
         folder = out / f"round-{number}"
         if not (folder / _LABELS_FILE).is_file():
+            if number > 1:
+                recognizer = listener(str(bundle_path))
             say(f"round {number} of {options.rounds}: listening to {clips.hours:.2f} h")
             failures |= dict.fromkeys(_write_labels(folder, clips, recognizer))
         trained = folder / "run" / BUNDLE_FOLDER
@@ -95,8 +99,6 @@ def adapt(items: Sequence[Item], out: Path, listener: Listener, options: Options
             run(_of_round(config, folder))
         save_bundle(_with_search_of(start, load_bundle(trained), clips), bundle_path)
         shutil.rmtree(folder / "run" / CHECKPOINT_FOLDER, ignore_errors=True)
-        if number < options.rounds:
-            recognizer = listener(str(bundle_path))
     return Adapted(bundle_path, clips.hours, tuple(failures))
 
 
@@ -117,14 +119,12 @@ def _recipe(start: Bundle, device: str, options: Options) -> RunConfig:
     return load_config([*ours, *options.overrides])
 
 
-def _claim(out: Path, recognizer: Recognizer, *, resume: bool) -> None:
-    """Refuse a folder that holds something else; say whose it is from now on."""
-    state = {"settings": recognizer.settings}
+def _check_ours(out: Path, state: Mapping[str, str], *, resume: bool) -> None:
+    """Refuse a folder that holds something else than what is to be gone on with."""
     file = out / _STATE_FILE
     if not file.is_file():
         if (out / BUNDLE_FOLDER).exists():
             raise UsageError(f"{out / BUNDLE_FOLDER} exists already: choose another -o")
-        write_atomically(file, [json.dumps(state, indent=2), "\n"])
     elif not resume:
         raise UsageError(
             f"{out} holds an adaptation already: go on with --resume, or choose another -o"
@@ -138,7 +138,6 @@ def _claim(out: Path, recognizer: Recognizer, *, resume: bool) -> None:
 def _write_labels(folder: Path, clips: Clips, recognizer: Recognizer) -> tuple[str, ...]:
     """Write what a round learns from; returns what could not be read."""
     labelled, failures = label(clips.utterances, recognizer, DRAWS)
-    folder.mkdir(parents=True, exist_ok=True)
     write_manifest(folder / _CHECK_FILE, spread(labelled, _NUM_CHECKED))
     write_manifest(folder / _LABELS_FILE, labelled)
     return failures
