@@ -22,7 +22,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from asr.errors import AsrError
-from asr.joined import ends_with_ogg_eos, goes_on
+from asr.joined import ends_with_ogg_eos, goes_on, mp3_seconds
 
 BLOCK = 65_536  # native samples per read
 CAREFUL_BLOCK = 1_024  # per read once a larger read has failed: saves what comes before the damage
@@ -150,6 +150,8 @@ class SoundFileDecoder:
         file = self._file
         # A header without a length (a FLAC written to a pipe) shows as 0 or as the largest integer.
         num_samples = file.frames if 0 < file.frames < 2**62 else 0
+        if file.format == "MP3" and (seconds := mp3_seconds(path)):
+            num_samples = round(seconds * file.samplerate)
         self.info = AudioInfo(
             sample_rate=file.samplerate,
             channels=file.channels,
@@ -166,12 +168,17 @@ class SoundFileDecoder:
         except OSError as error:
             raise AudioError(self._path, error.strerror or str(error)) from error
         try:
-            return soundfile.SoundFile(descriptor, closefd=True)
+            file = soundfile.SoundFile(descriptor, closefd=True)
         except soundfile.LibsndfileError:
             raise
         except BaseException:
             os.close(descriptor)
             raise
+        if file.format not in EXACT_SEEK:
+            # After each block soundfile seeks to where the decoder is, if it may. An MP3 decoder then
+            # lacks the bits that earlier frames keep (ISO 11172-3, C.1.5.4.2.2): 30 ms were lost.
+            file.seekable = lambda: False
+        return file
 
     def blocks(self, start: int) -> Iterator[Block]:
         position = start if self._container in EXACT_SEEK else 0
@@ -201,8 +208,8 @@ class SoundFileDecoder:
                 yield from self._read_on(position, said, by_ffmpeg)
                 return
             if len(block) == 0:
-                if goes_on(self._path, self._container):
-                    yield from self._read_on(position, "another recording follows in the file")
+                if why := goes_on(self._path, self._container, position / self.info.sample_rate):
+                    yield from self._read_on(position, why)
                 elif position == 0 and self._has_more_than_a_wav_header():
                     yield from self._read_on(position, "by its header it holds nothing")
                 return

@@ -1,5 +1,6 @@
-"""Whether an audio file is over where libsndfile takes it to be, by its bytes: files joined by `cat` and
-chains of Ogg streams (RFC 3533, 4), as recordings of internet radio are, go on.
+"""Whether an audio file is over where libsndfile takes it to be, by its bytes: files joined by `cat`,
+chains of Ogg streams (RFC 3533, 4), as recordings of internet radio are, and MP3s that do not tell their
+length go on.
 """
 
 import mmap
@@ -7,21 +8,32 @@ import os
 import re
 from pathlib import Path
 
+from asr.mp3_frames import seconds_of_frames, states_its_length
+
 _OGG_PAGE = re.compile(rb"OggS\0(.)", re.DOTALL)  # and its flags
 _BEGINS_STREAM = 2
-# An encoder puts a frame of figures first; the second is a second file's. Behind its header, of four
-# bytes, lie 9, 17 or 32 bytes of side information (ISO 11172-3).
-_MP3_FIGURES = re.compile(rb"(?:Xing|Info)\0\0\0")
-_SIDE_INFORMATION = (9, 17, 32)
+_MP3_SLACK_S = 0.5  # delay and padding, which libsndfile takes off: 2,832 samples at 8 kHz or more
 _FLAC_START = re.compile(rb"fLaC[\0\x80]\0\0\x22")  # the marker and STREAMINFO (RFC 9639, 8)
 
 
-def goes_on(path: Path, container: str) -> bool:
-    """Whether another recording follows in a file; `container` as soundfile names it."""
-    if container not in _STARTS:
-        return False
+def goes_on(path: Path, container: str, position_s: float) -> str:
+    """Why a file goes on where libsndfile stops, or ""; `container` as soundfile names it."""
+    if container not in ("OGG", "MP3", "FLAC"):
+        return ""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return _STARTS[container](data) > 1
+        if container == "MP3":
+            more = seconds_of_frames(data) > position_s + _MP3_SLACK_S
+            if more and not states_its_length(data):
+                return "its header does not tell its length"
+        else:
+            more = (_ogg_starts(data) if container == "OGG" else _flac_starts(data)) > 1
+    return "another recording follows in the file" if more else ""
+
+
+def mp3_seconds(path: Path) -> float:
+    """Seconds of an MP3 whose header does not tell, by its frames; 0 for one whose header does."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return 0.0 if states_its_length(data) else seconds_of_frames(data)
 
 
 def _ogg_starts(data: mmap.mmap) -> int:
@@ -34,21 +46,8 @@ def _ogg_starts(data: mmap.mmap) -> int:
     return starts
 
 
-def _mp3_starts(data: mmap.mmap) -> int:
-    places = (found.start() for found in _MP3_FIGURES.finditer(data))
-    return sum(any(_is_header(data, at - 4 - side) for side in _SIDE_INFORMATION) for at in places)
-
-
-def _is_header(data: mmap.mmap, at: int) -> bool:
-    """Whether an MP3 frame's header may be here: eleven bits are set."""
-    return at >= 0 and data[at] == 0xFF and data[at + 1] & 0xE0 == 0xE0
-
-
 def _flac_starts(data: mmap.mmap) -> int:
     return sum(1 for _ in _FLAC_START.finditer(data))
-
-
-_STARTS = {"OGG": _ogg_starts, "MP3": _mp3_starts, "FLAC": _flac_starts}
 
 
 def ends_with_ogg_eos(path: Path) -> bool:

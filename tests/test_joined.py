@@ -8,9 +8,9 @@ import pytest
 import soundfile
 
 import asr.codecs
-from asr.audio import AudioWarning, load_audio
+from asr.audio import AudioWarning, load_audio, probe
 from asr.codecs import AudioError
-from asr.joined import goes_on
+from asr.joined import goes_on, mp3_seconds
 
 RATE = 16_000
 NOISE = 0.1 * np.random.default_rng(0).standard_normal(2 * RATE)
@@ -79,10 +79,83 @@ def test_streams_side_by_side_are_one_recording(tmp_path):
         page(4, b"aaaa"),
     ]
     (tmp_path / "film").write_bytes(b"".join(film))
-    assert not goes_on(tmp_path / "film", "OGG")
+    assert not goes_on(tmp_path / "film", "OGG", 1.0)
     (tmp_path / "films").write_bytes(b"".join(film + film))
-    assert goes_on(tmp_path / "films", "OGG")
-    assert not goes_on(tmp_path / "films", "WAV")
+    assert goes_on(tmp_path / "films", "OGG", 1.0)
+    assert not goes_on(tmp_path / "films", "WAV", 1.0)
+
+
+def variable_mp3(path, waveform, rate=44_100):
+    """At bit rates that follow the sound."""
+    options = {"bitrate_mode": "VARIABLE", "compression_level": 0.5}
+    soundfile.write(path, waveform, rate, format="MP3", **options)
+    return bytearray(path.read_bytes())
+
+
+def without_length(data):
+    """As an encoder leaves an MP3 that it writes to a pipe: the count of frames stays 0."""
+    place = max(data.find(b"Xing"), data.find(b"Info"))
+    assert 0 < place < 100
+    data[place + 7] &= ~1
+    data[place + 8 : place + 12] = bytes(4)
+    return data
+
+
+QUIET_THEN_LOUD = np.concatenate([np.zeros(4 * 44_100), np.resize(NOISE, 8 * 44_100)])
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("waveform", [QUIET_THEN_LOUD, QUIET_THEN_LOUD[::-1]])
+def test_an_mp3_that_does_not_tell_its_length_is_read_to_its_end(tmp_path, waveform):
+    """libsndfile guesses 8.0 or 29 s from the first bit rate."""
+    data = variable_mp3(tmp_path / "told.mp3", waveform)
+    (tmp_path / "piped.mp3").write_bytes(without_length(data))
+    (tmp_path / "bare.mp3").write_bytes(without_length(data)[data.find(b"\xff", 100) :])
+    assert probe(tmp_path / "told.mp3").duration_s == pytest.approx(12, abs=1e-3)
+    for name in ("piped.mp3", "bare.mp3"):
+        assert probe(tmp_path / name).duration_s == pytest.approx(12, abs=0.1)
+        seconds, said = loaded(tmp_path / name)
+        assert seconds == pytest.approx(12, abs=0.1)
+        assert "cut short" not in said
+
+
+@needs_ffmpeg
+def test_a_recording_behind_one_that_tells_its_length(tmp_path):
+    """The second has no frame of figures, by which the first could be told from it."""
+    first = variable_mp3(tmp_path / "a.mp3", QUIET_THEN_LOUD)
+    second = without_length(variable_mp3(tmp_path / "b.mp3", QUIET_THEN_LOUD))
+    tag = b"ID3\3\0\0\0\0\1\0" + b"\xff\xfb\x90\0" * 32
+    (tmp_path / "a.mp3").write_bytes(first + tag + second[second.find(b"\xff", 100) :])
+    seconds, said = loaded(tmp_path / "a.mp3")
+    assert seconds == pytest.approx(24, abs=0.2)
+    assert "another recording follows in the file" in said
+
+
+def test_blocks_of_an_mp3_are_what_one_read_gives(tmp_path):
+    """Between blocks no frame is lost."""
+    variable_mp3(tmp_path / "a.mp3", QUIET_THEN_LOUD)
+    whole, rate = soundfile.read(tmp_path / "a.mp3", dtype="float32")
+    assert len(whole) > 8 * asr.codecs.BLOCK
+    np.testing.assert_allclose(load_audio(tmp_path / "a.mp3", rate), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 24_000, 32_000, 44_100, 48_000])
+def test_frames_are_counted_at_every_rate(tmp_path, rate):
+    for seconds in (0.2, 3.0):
+        data = variable_mp3(tmp_path / "a.mp3", np.resize(NOISE, round(seconds * rate)), rate)
+        (tmp_path / "a.mp3").write_bytes(
+            b"ID3\3\0\0\0\0\0\5\xff\xfb\x90\0\0" + without_length(data)
+        )
+        assert -1e-4 < mp3_seconds(tmp_path / "a.mp3") - seconds < 2_832 / rate
+
+
+def test_the_frames_of_a_damaged_mp3(tmp_path):
+    data = without_length(variable_mp3(tmp_path / "a.mp3", QUIET_THEN_LOUD))
+    data[60_000:62_000] = bytes(2_000)
+    (tmp_path / "a.mp3").write_bytes(data[:-100])
+    assert 11.5 < mp3_seconds(tmp_path / "a.mp3") < 12.0
+    (tmp_path / "a.mp3").write_bytes(data + b"\xff" * 1_000)
+    assert 11.5 < mp3_seconds(tmp_path / "a.mp3") < 12.0
 
 
 @needs_ffmpeg
