@@ -76,7 +76,7 @@ def _is_figures(data: mmap.mmap, at: int) -> bool:
 
 
 def _after_id3(data: mmap.mmap, at: int) -> int:
-    """The place behind the ID3v2 tags at a place; a size is of four times seven bits (id3v2.4.0, 3.1)."""
+    """The place behind the ID3v2 tags at a place; sizes are 4 times 7 bits (id3v2.4.0, 3.1)."""
     while data[at : at + 3] == b"ID3" and at + 10 <= len(data):
         size = 0
         for byte in data[at + 6 : at + 10]:
