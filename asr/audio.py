@@ -149,11 +149,16 @@ class AudioStream:
             native_rate, self.sample_rate, 1, dtype="float32", quality="HQ"
         )
         nothing: Waveform = np.zeros(0, dtype=np.float32)
+        delivered = 0
         for block in self._clip():
             resampled: Waveform = resampler.resample_chunk(block)
+            delivered += len(resampled)
             if len(resampled):
                 yield resampled
-        yield resampler.resample_chunk(nothing, last=True)
+        rest: Waveform = resampler.resample_chunk(nothing, last=True)
+        if delivered + len(rest) == 0:
+            raise AudioError(self.path, f"zero length: no sample at {self.sample_rate} Hz")
+        yield rest
 
     def _check_channel(self) -> None:
         if self._channel is not None and not 0 <= self._channel < self.info.channels:

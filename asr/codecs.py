@@ -30,6 +30,7 @@ CAREFUL_BLOCK = 1_024  # per read once a larger read has failed: saves what come
 # state, so we read through.
 EXACT_SEEK = {"WAV", "WAVEX", "FLAC", "AIFF", "AU", "W64", "RF64", "CAF", "NIST", "SVX", "VOC"}
 _LONGEST_HEADER = 4_096  # bytes, of a WAV that holds no more than that
+_CUT_SHORT = "cut short"
 INSTALL_MEDIA = "pip install 'asr[media]', or put ffmpeg on the PATH"
 
 Block = NDArray[np.float32]
@@ -82,9 +83,13 @@ def open_decoder(path: Path) -> Decoder:
     """The first reader that understands `path`; never waits on a pipe. Raises AudioError."""
     check_regular_file(path)
     try:
-        return SoundFileDecoder(path)
+        sound = SoundFileDecoder(path)
     except soundfile.LibsndfileError as error:
         sndfile_says = error.error_string.strip(" .") or "unknown format"
+    else:
+        if not sound.guesses_its_length:
+            return sound
+        return _rather_by_ffmpeg(sound, path)
     decoder = open_media(path)
     if decoder is None:
         raise AudioError(
@@ -94,15 +99,28 @@ def open_decoder(path: Path) -> Decoder:
     return decoder
 
 
-def open_media(path: Path, sample_rate: int | None = None) -> Decoder | None:
+def _rather_by_ffmpeg(sound: "SoundFileDecoder", path: Path) -> Decoder:
+    with suppress(AudioError):
+        if decoder := open_media(path):
+            sound.close()
+            return decoder
+    return sound
+
+
+def open_media(
+    path: Path, sample_rate: int | None = None, by_program: bool = False
+) -> Decoder | None:
     """A reader by FFmpeg, at a rate other than the file's if one is given; None where there is none.
+
+    Args:
+        by_program: not by its libraries, though they are there.
 
     Raises:
         AudioError: FFmpeg does not know the file as audio.
     """
     from asr.media import FfmpegDecoder, PyAVDecoder  # most files do not come this far
 
-    if importlib.util.find_spec("av") is not None:
+    if importlib.util.find_spec("av") is not None and not by_program:
         return PyAVDecoder(path, sample_rate)
     if shutil.which("ffmpeg") and shutil.which("ffprobe"):
         return FfmpegDecoder(path, sample_rate)
@@ -160,6 +178,8 @@ class SoundFileDecoder:
             format=f"{file.format}/{file.subtype}",
         )
         self._container = str(file.format)
+        # MP3 in a WAV, of which the header says a bit rate.
+        self.guesses_its_length = self._container != "MP3" and file.subtype.startswith("MPEG_LAYER")
 
     def _open(self) -> soundfile.SoundFile:
         """By descriptor: any file name works, and the content decides, not the name's ending."""
@@ -174,18 +194,18 @@ class SoundFileDecoder:
         except BaseException:
             os.close(descriptor)
             raise
-        if file.format not in EXACT_SEEK:
-            # After each block soundfile seeks to where the decoder is, if it may. An MP3 decoder then
-            # lacks the bits that earlier frames keep (ISO 11172-3, C.1.5.4.2.2): 30 ms were lost.
-            file.seekable = lambda: False
+        # After each block soundfile would seek to where the decoder is. An MP3 decoder then lacks bits
+        # that earlier frames keep (ISO 11172-3, C.1.5.4.2.2); in a FLAC without a length it fails.
+        file.seekable = lambda: False
         return file
 
     def blocks(self, start: int) -> Iterator[Block]:
         position = start if self._container in EXACT_SEEK else 0
         if position and self.info.num_samples and position >= self.info.num_samples:
             return
-        if position:
-            self._file.seek(position)
+        if position and not self._seek(position):  # damaged, or GSM
+            self._file.close()
+            self._file, position = self._open(), 0
         for block in self._careful_blocks(position):
             first = max(0, start - position)
             position += len(block)
@@ -196,15 +216,17 @@ class SoundFileDecoder:
     def _careful_blocks(self, position: int) -> Iterator[Block]:
         """Blocks to the end or the damage; the block that fails is read again in small pieces."""
         size = BLOCK
+        end = self.info.num_samples if self._container in EXACT_SEEK else 0
         while True:
             try:
-                block: Block = self._file.read(size, dtype="float32", always_2d=True)
+                wanted = min(size, end - position) if end else size
+                block: Block = self._file.read(wanted, dtype="float32", always_2d=True)
             except soundfile.LibsndfileError as error:
                 if size == BLOCK and self._reopen_at(position):
                     size = CAREFUL_BLOCK
                     continue
                 said = error.error_string.strip(" .") or "damaged data"
-                by_ffmpeg = self._container not in EXACT_SEEK or position == 0
+                by_ffmpeg = self._container not in EXACT_SEEK - {"FLAC"} or position == 0
                 yield from self._read_on(position, said, by_ffmpeg)
                 return
             if len(block) == 0:
@@ -223,21 +245,24 @@ class SoundFileDecoder:
         whose recorder was killed before it wrote a length, and reads one recording of several in a file.
         """
         stopped = f"{position / self.info.sample_rate:.2f} s ({said})"
-        other, delivered, advice = None, 0, ""
-        if by_ffmpeg:
+        advice, others = "", [False, True] if by_ffmpeg else []
+        for by_program in others:
             advice = f"; for the rest: {INSTALL_MEDIA}"
             with suppress(AudioError):
-                other = open_media(self._path, self.info.sample_rate)
-        if other is not None:
-            if other.info.channels == self.info.channels:
-                for block in other.blocks(position):
-                    delivered += len(block)
-                    yield block
-            other.close()
-        if delivered and other is not None:
-            self.notes += [f"libsndfile stopped at {stopped}: the rest by FFmpeg", *other.notes]
-        else:
-            self.notes.append(f"decoding stopped at {stopped}{'' if other else advice}")
+                other = open_media(self._path, self.info.sample_rate, by_program)
+                if other is None:
+                    continue
+                advice, delivered = "", 0
+                if other.info.channels == self.info.channels:
+                    for block in other.blocks(position):
+                        delivered += len(block)
+                        yield block
+                other.close()
+                if delivered:
+                    self.notes.append(f"libsndfile stopped at {stopped}: the rest by FFmpeg")
+                    self.notes += [note for note in other.notes if not note.startswith(_CUT_SHORT)]
+                    return
+        self.notes.append(f"decoding stopped at {stopped}{advice}")
 
     def _has_more_than_a_wav_header(self) -> bool:
         is_wav = self._container in ("WAV", "WAVEX")
@@ -248,6 +273,9 @@ class SoundFileDecoder:
             return False
         self._file.close()
         self._file = self._open()
+        return self._seek(position)
+
+    def _seek(self, position: int) -> bool:
         try:
             return bool(self._file.seek(position) == position)
         except soundfile.LibsndfileError:
@@ -259,7 +287,7 @@ class SoundFileDecoder:
         if note:
             self.notes.append(note)
         elif self._container == "OGG" and not ends_with_ogg_eos(self._path):
-            self.notes.append("cut short: the Ogg stream has no end page")
+            self.notes.append(f"{_CUT_SHORT}: the Ogg stream has no end page")
 
     def _promised_by_chunk_size(self) -> int:
         """Samples promised by a WAV, AIFF or AU header whose data chunk is longer than the file.
@@ -288,7 +316,7 @@ def shortfall(promised: int, delivered: int, sample_rate: int, tolerance_s: floa
     if promised - delivered <= tolerance_s * sample_rate:
         return ""
     return (
-        f"cut short: the header promises {promised / sample_rate:.2f} s, "
+        f"{_CUT_SHORT}: the header promises {promised / sample_rate:.2f} s, "
         f"{delivered / sample_rate:.2f} s could be read"
     )
 

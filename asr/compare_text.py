@@ -69,8 +69,10 @@ def _pair(pair: PairComparison) -> dict[str, Any]:
 
 def _pair_lines(pair: PairComparison) -> list[str]:
     test = pair.segments
-    lines = [
-        f"**{pair.verdict}**",
+    lines = [f"**{pair.verdict}**"]
+    if math.isnan(pair.bootstrap.difference):
+        return lines
+    lines += [
         "",
         f"- {pair.name_b} minus {pair.name_a}: {100 * pair.bootstrap.difference:+.2f} points, "
         f"{span_text(pair.bootstrap.interval)}",

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asr.audio import AudioError
+from asr.audio import AudioError, probe
 from asr.errors import AsrError
 from asr.facts import ReportFacts, UtteranceFacts
 from asr.manifest import Utterance, read_manifest
@@ -168,11 +169,22 @@ def for_each_waveform(
 def _length_batches(utterances: Sequence[Utterance]) -> list[list[Utterance]]:
     """Batches of similar length, of at most _BATCH_S seconds with padding."""
     batches: list[list[Utterance]] = [[]]
-    for utterance in sorted(utterances, key=lambda utterance: utterance.duration_s):
-        if batches[-1] and (len(batches[-1]) + 1) * utterance.duration_s > _BATCH_S:
+    lengths = [(_seconds_of(utterance), utterance) for utterance in utterances]
+    for seconds, utterance in sorted(lengths, key=lambda pair: pair[0]):
+        if batches[-1] and (len(batches[-1]) + 1) * seconds > _BATCH_S:
             batches.append([])
         batches[-1].append(utterance)
     return batches
+
+
+def _seconds_of(utterance: Utterance) -> float:
+    """Of speech, by the manifest or else by the file's header; a file that does not tell may be long."""
+    if utterance.duration_s:
+        return utterance.duration_s
+    with suppress(AudioError):
+        if seconds := probe(utterance.audio_path).duration_s:
+            return max(0.0, seconds - utterance.offset_s)
+    return _BATCH_S
 
 
 def _load_ahead(
@@ -226,7 +238,7 @@ def _utterance_facts(utterance: Utterance, recognized: _Recognized) -> Utterance
     transcript = recognized.transcripts.get(utterance.utterance_id)
     confidences = tuple(word.confidence for word in transcript.words) if transcript else None
     return UtteranceFacts(
-        duration_s=utterance.duration_s,
+        duration_s=utterance.duration_s or (transcript.duration_s if transcript else None),
         audio_path=utterance.audio_path,
         offset_s=utterance.offset_s,
         fields={key: str(value) for key, value in utterance.extra.items()},

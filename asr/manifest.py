@@ -120,7 +120,7 @@ def _parse_line(line: str, folders: _Folders) -> Utterance:
         text,
         _seconds(entry, "duration"),
         _seconds(entry, "offset") if "offset" in entry else 0.0,
-        None if speaker is None else sys.intern(str(speaker)),
+        None if speaker in (None, "") else sys.intern(str(speaker)),
         {key: entry[key] for key in entry if key not in _KNOWN_KEYS},
     )
 
@@ -148,7 +148,7 @@ def _seconds(entry: Mapping[str, Any], key: str) -> float:
 def _default_id(audio: str, entry: Mapping[str, Any]) -> str:
     """The file's name without its suffix; with the offset where a clip has one."""
     stem = Path(audio).with_suffix("").as_posix()
-    return f"{stem}@{entry['offset']}" if entry.get("offset") else stem
+    return f"{stem}@{_seconds(entry, 'offset')}" if entry.get("offset") else stem
 
 
 def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> int:

@@ -20,6 +20,12 @@ MEDIA_FORMATS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,"
     "tta,w64,wav,wv"
 )
+# Streams without a length: FFmpeg guesses one from the first bit rate.
+_GUESSED = {"aac", "ac3", "amr", "eac3", "mp3"}
+# Containers that give each frame its time; others are read through.
+_TIMED = {"asf", "avi", "flv", "matroska", "mov", "mpeg", "mpegts"}
+_GAP_S = 0.1  # without a frame, that is filled with silence
+_LONGEST_GAP_S = 3_600.0  # beyond it a clock was set
 
 
 class PyAVDecoder:
@@ -46,6 +52,9 @@ class PyAVDecoder:
             self._container.close()
             raise AudioError(path, "has no audio track")
         self._stream = self._container.streams.audio[0]
+        if self._stream.codec_context is None:
+            self._container.close()
+            raise AudioError(path, "there is no decoder for its audio track")
         self.info = self._read_info()
         if not self.info.sample_rate or not self.info.channels:  # guessed from a text, say
             self._container.close()
@@ -53,13 +62,15 @@ class PyAVDecoder:
 
     def _read_info(self) -> AudioInfo:
         stream, container = self._stream, self._container
-        duration_s = 0.0
-        if stream.duration and stream.time_base:
+        duration_s, kind = 0.0, container.format.name.split(",")[0]
+        if kind in _GUESSED:
+            pass
+        elif stream.duration and stream.time_base:
             duration_s = float(stream.duration * stream.time_base)
         elif container.duration and not container.streams.video:
             duration_s = container.duration / 1e6
         rate = self._rate or stream.sample_rate
-        name = f"{container.format.name.split(',')[0]}/{stream.codec_context.name}".upper()
+        name = f"{kind}/{stream.codec_context.name}".upper()
         return AudioInfo(rate, stream.channels, round(duration_s * rate), duration_s, name)
 
     def blocks(self, start: int) -> Iterator[Block]:
@@ -74,19 +85,48 @@ class PyAVDecoder:
             self.notes.append(note)
 
     def _decoded(self) -> Iterator[Block]:
+        """Blocks at one rate and layout, at the times that the container gives its frames.
+
+        A track that begins after a film's pictures, or has gaps, as those of a recorder that was paused,
+        has silence there.
+        """
         import av
 
         layout, rate = self._stream.layout, self.info.sample_rate
-        resampler = av.AudioResampler(format="flt", layout=layout, rate=rate)
+        begins_s = (self._container.start_time or 0) / 1e6
+        resampler: Any = None
+        setting, delivered = None, 0
         try:
             for frame in self._frames():
-                for converted in resampler.resample(frame):
+                found = (frame.format.name, frame.layout.name, frame.sample_rate)
+                if found != setting:  # another recording, as in a programme with inserted parts
+                    for converted in resampler.resample(None) if resampler else ():
+                        delivered += converted.samples
+                        yield self._samples(converted)
+                    resampler = av.AudioResampler(format="flt", layout=layout, rate=rate)
+                    setting = found
+                if (
+                    frame.time is not None
+                ):  # of a raw stream by the frames before it, those left out too
+                    missing_s = frame.time - begins_s - delivered / rate
+                    if missing_s > _LONGEST_GAP_S:
+                        begins_s += missing_s
+                    elif missing_s > _GAP_S:
+                        yield from self._silence(round(missing_s * rate))
+                        delivered += round(missing_s * rate)
+                for converted in resampler.resample(frame) if resampler else ():
+                    delivered += converted.samples
                     yield self._samples(converted)
         except av.FFmpegError as error:
             self.notes.append(f"decoding stopped: {reason_of(error)}")
             return
-        for converted in resampler.resample(None):
+        for converted in resampler.resample(None) if resampler else ():
             yield self._samples(converted)
+
+    def _silence(self, num_samples: int) -> Iterator[Block]:
+        for first in range(0, num_samples, BLOCK):
+            size = min(BLOCK, num_samples - first)
+            yield np.zeros((size, self.info.channels), dtype=np.float32)
 
     def _frames(self) -> Iterator[Any]:
         """The frames that can be decoded; damage between them is noted once."""
@@ -96,7 +136,7 @@ class PyAVDecoder:
         for packet in self._container.demux(self._stream):
             try:
                 yield from packet.decode()
-            except av.InvalidDataError as error:
+            except (av.InvalidDataError, av.error.PatchWelcomeError) as error:
                 damage = damage or f"damaged data is left out ({reason_of(error)})"
         if damage:
             self.notes.append(damage)
@@ -137,8 +177,10 @@ class FfmpegDecoder:
             raise AudioError(self._path, "has no audio track")
         has_video = any(one.get("codec_type") == "video" for one in streams)
         promised = stream.get("duration") or (0.0 if has_video else container.get("duration", 0.0))
-        rate, duration_s = self._rate or int(stream["sample_rate"]), float(promised)
-        name = f"{container['format_name'].split(',')[0]}/{stream['codec_name']}".upper()
+        kind = container["format_name"].split(",")[0]
+        rate = self._rate or int(stream["sample_rate"])
+        duration_s = 0.0 if kind in _GUESSED else float(promised)
+        name = f"{kind}/{stream['codec_name']}".upper()
         return AudioInfo(rate, int(stream["channels"]), round(duration_s * rate), duration_s, name)
 
     def _input(self) -> list[str]:
@@ -160,6 +202,8 @@ class FfmpegDecoder:
     def _pcm(self, size: int) -> Iterator[bytes]:
         """Raw float32 of whole sample frames, `size` bytes at a time."""
         command = ["ffmpeg", "-nostdin", *self._input(), "-map", "0:a:0"]
+        if self.info.format.partition("/")[0].lower() in _TIMED:
+            command += ["-af", f"aresample=async=1:first_pts=0:min_hard_comp={_GAP_S}"]
         command += ["-f", "f32le", "-c:a", "pcm_f32le", "-ar", str(self.info.sample_rate), "pipe:1"]
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL

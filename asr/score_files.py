@@ -88,6 +88,7 @@ def score_files(
         vocabulary=_vocabulary(options.vocabulary, normalize),
         vocabulary_name=str(options.vocabulary) if options.vocabulary else None,
         utterances=_joined_facts(references.facts, hypotheses.facts),
+        notes=_dropped_letters(result, normalize),
     )
     return ScoredFiles(result, facts)
 
@@ -130,10 +131,15 @@ def _read_pair(reference: Path, hypothesis: Path, options: ScoreOptions) -> tupl
         words = read_ctm(hypothesis, options.encoding)
         texts = segments_to_texts(reference, segments)
         return texts, words_to_segments(hypothesis, words, segments)
-    return (
-        _read_one(reference, "reference", formats[0], options),
-        _read_one(hypothesis, "hypothesis", formats[1], options),
-    )
+    references = _read_one(reference, "reference", formats[0], options)
+    hypotheses = _read_one(hypothesis, "hypothesis", formats[1], options)
+    key = references.text_key
+    if key and key == hypotheses.text_key and reference.samefile(hypothesis):
+        raise UsageError(
+            f"{reference} has the references and the hypotheses, and both would be read from {key!r}: "
+            "name them with --text-column and --hypothesis-column"
+        )
+    return references, hypotheses
 
 
 def _format_of(path: Path, encoding: str) -> str:
@@ -201,6 +207,22 @@ def _check_not_emptied(result: CorpusScore, normalizer: str) -> None:
             f"references, such as {emptied[0].raw_reference[:60]!r}; choose another with "
             "--normalizer (asr-any-1 keeps the letters of any script, none keeps all)"
         )
+
+
+def _dropped_letters(result: CorpusScore, normalize: Callable[[str], str]) -> tuple[str, ...]:
+    """A note on letters that the normaliser drops: words that differ in them may count as one."""
+    spoken = [one.raw_reference for one in result.utterances if not one.raw_reference.isascii()]
+    letters = {char for text in spoken for char in text if char.isalpha() and not char.isascii()}
+    dropped = {letter for letter in letters if not normalize(letter)}
+    having = [text for text in spoken if not dropped.isdisjoint(text)]
+    if not having:
+        return ()
+    example = next(char for char in having[0] if char in dropped)
+    return (
+        f"{len(having):,} of {len(result.utterances):,} references have letters that the normaliser "
+        f"{result.normalizer} drops, such as {example!r}, so that words which differ in them may count "
+        "as the same; asr-any-1 keeps the letters of every script.",
+    )
 
 
 def _vocabulary(path: Path | None, normalize: Callable[[str], str]) -> frozenset[str] | None:

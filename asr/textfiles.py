@@ -39,13 +39,18 @@ _BYTE_ORDER_MARKS = (
 
 @dataclass(frozen=True)
 class Texts:
-    """The texts of one file, by utterance id, in the order of the file."""
+    """The texts of one file, by utterance id, in the order of the file.
+
+    Attributes:
+        text_key: the column or key that they stand under; None where they have no name.
+    """
 
     path: Path
     format: str
     texts: Mapping[str, str]
     speakers: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, UtteranceFacts] = field(default_factory=dict)
+    text_key: str | None = None
 
 
 def read_texts(
@@ -133,6 +138,7 @@ def _collect(path: Path, format: str, entries: Iterator[Entry]) -> Texts:
     texts: dict[str, str] = {}
     speakers: dict[str, str] = {}
     facts: dict[str, UtteranceFacts] = {}
+    text_key = None
     for entry in entries:
         name = entry.utterance_id
         if name in lines:
@@ -140,14 +146,14 @@ def _collect(path: Path, format: str, entries: Iterator[Entry]) -> Texts:
                 f"{path}:{entry.line}: id {name!r} was used before, on line {lines[name]}; ids must "
                 "be unique" + (_PLAIN_HINT if format == "text" else "")
             )
-        lines[name], texts[name] = entry.line, entry.text
+        lines[name], texts[name], text_key = entry.line, entry.text, entry.text_key
         if entry.speaker:
             speakers[name] = entry.speaker
         if entry.facts:
             facts[name] = entry.facts
     if not texts:
         raise TextFileError(f"{path} has no utterances")
-    return Texts(path, format, texts, speakers, facts)
+    return Texts(path, format, texts, speakers, facts, text_key)
 
 
 _PLAIN_HINT = " (if these are plain lines without ids, use --by-line)"
@@ -174,10 +180,13 @@ def check_no_alternatives(text: str, where: str) -> None:
 
 
 def _kaldi_entries(lines: Sequence[str]) -> Iterator[Entry]:
+    """A tab in every line ends the ids, which may have spaces; else the first space or tab does."""
+    by_tabs = all("\t" in line.strip() for line in lines if line.strip())
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            utterance_id, _, text = line.strip().replace("\t", " ").partition(" ")
-            yield Entry(number, utterance_id, text.strip())
+            bare = line.strip() if by_tabs else line.strip().replace("\t", " ")
+            utterance_id, _, text = bare.partition("\t" if by_tabs else " ")
+            yield Entry(number, utterance_id.strip(), text.replace("\t", " ").strip())
 
 
 def _line_entries(lines: Sequence[str]) -> Iterator[Entry]:

@@ -4,7 +4,7 @@ import csv
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ PATH_KEYS = (
     "wav",
 )
 TEXT_KEYS: Mapping[Side, tuple[str, ...]] = {
-    "reference": ("text", "reference", "ref", "sentence", "transcript", "transcription"),
+    "reference": ("reference", "ref", "text", "sentence", "transcript", "transcription"),
     "hypothesis": (
         *("pred_text", "hypothesis", "hyp", "prediction", "text"),
         *("sentence", "transcript", "transcription"),
@@ -52,13 +52,14 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One utterance as a file has it, with the line it stands on."""
+    """One utterance as a file has it, with its line and the name that its text has there, if any."""
 
     line: int
     utterance_id: str
     text: str
     speaker: str | None = None
     facts: UtteranceFacts | None = None
+    text_key: str | None = None
 
 
 def is_header(cells: Sequence[str]) -> bool:
@@ -127,18 +128,28 @@ def _two_columns(path: Path, rows: Sequence[tuple[int, list[str]]]) -> Iterator[
 
 
 def json_entries(path: Path, lines: Sequence[str], side: Side, columns: Columns) -> Iterator[Entry]:
-    """JSON lines, or one JSON document: a list of objects or an object of id -> text."""
+    """JSON lines, or one JSON document: a list of objects or an object of id -> text.
+
+    All texts have one name, the first of the usual ones that any object has: an object without a
+    recognized text is left out, for scoring to list as missing, and does not give its reference for one.
+    """
     if _is_json_line(lines[0]) and not _maps_ids(lines, columns):
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield _json_entry(path, number, _load(path, number, line), side, columns)
-        return
-    document = _load(path, 1, "\n".join(lines))
-    if isinstance(document, dict) and all(isinstance(text, str) for text in document.values()):
-        yield from (Entry(1, str(name), text) for name, text in document.items())
-        return
-    for entry in document if isinstance(document, list) else [document]:
-        yield _json_entry(path, 1, entry, side, columns)
+        numbered = [(n, _load(path, n, line)) for n, line in enumerate(lines, 1) if line.strip()]
+    else:
+        document = _load(path, 1, "\n".join(lines))
+        if isinstance(document, dict) and all(isinstance(text, str) for text in document.values()):
+            yield from (Entry(1, str(name), text) for name, text in document.items())
+            return
+        numbered = [(1, row) for row in (document if isinstance(document, list) else [document])]
+    named = {key for _, row in numbered if isinstance(row, dict) for key in row}
+    text_key = next((key for key in _keys(columns.text, TEXT_KEYS[side]) if key in named), None)
+    for line, row in numbered:
+        if not isinstance(row, dict):
+            raise TextFileError(
+                f"{path}:{line}: expected a JSON object, found {type(row).__name__}"
+            )
+        if text_key in row or text_key is None or side == "reference":
+            yield _entry(path, line, row, side, replace(columns, text=text_key))
 
 
 def _is_json_line(line: str) -> bool:
@@ -170,12 +181,6 @@ def _load(path: Path, number: int, text: str) -> Any:
         ) from None
 
 
-def _json_entry(path: Path, line: int, entry: Any, side: Side, columns: Columns) -> Entry:
-    if not isinstance(entry, dict):
-        raise TextFileError(f"{path}:{line}: expected a JSON object, found {type(entry).__name__}")
-    return _entry(path, line, entry, side, columns)
-
-
 def _entry(path: Path, line: int, row: Mapping[str, Any], side: Side, columns: Columns) -> Entry:
     where = f"{path}:{line}"
     option = "--text-column" if side == "reference" else "--hypothesis-column"
@@ -185,13 +190,15 @@ def _entry(path: Path, line: int, row: Mapping[str, Any], side: Side, columns: C
         text = ""
     if not isinstance(text, str):
         raise TextFileError(f"{where}: {text_key!r} is not a text but {type(text).__name__}")
-    speaker = next((row[key] for key in _keys(columns.speaker, SPEAKER_KEYS) if row.get(key)), None)
+    speakers = (row.get(key) for key in _keys(columns.speaker, SPEAKER_KEYS))
+    speaker = next((one for one in speakers if one not in (None, "")), None)
     return Entry(
         line,
         _row_id(row, columns, where),
         text,
         None if speaker is None else str(speaker),
         _row_facts(path, row, columns),
+        text_key,
     )
 
 
@@ -204,7 +211,8 @@ def _row_id(row: Mapping[str, Any], columns: Columns, where: str) -> str:
     if not Path(value).name:
         raise TextFileError(f"{where}: {key!r} names no file: {value!r}")
     stem = Path(value).with_suffix("").as_posix()
-    return f"{stem}@{row['offset']}" if row.get("offset") else stem
+    offset_s = _number(row.get("offset"))
+    return f"{stem}@{offset_s}" if offset_s else stem
 
 
 def _pick(

@@ -131,10 +131,10 @@ def recordings_to_texts(path: Path, words: Sequence[TimedWord]) -> Texts:
 def words_to_segments(path: Path, words: Sequence[TimedWord], segments: Sequence[Segment]) -> Texts:
     """Cut a ctm file by the segments of an stm file: a word belongs where its middle lies.
 
-    Of several segments there it goes to the one that begins first, as sclite has it, and between two
-    to the nearer one, as insertions must not vanish. Segments of a recording or channel of which the
-    ctm file has no word are left out, for scoring to list as missing; words of those that the stm
-    file does not have become utterances of their own, which scoring lists as extra.
+    Of several segments there it goes to the one that begins first, as sclite has it, and between them
+    to the nearest one that is scored, as insertions must not vanish. Segments of a recording or channel
+    of which the ctm file has no word are left out, for scoring to list as missing; words of those that
+    the stm file does not have become utterances of their own, which scoring lists as extra.
     """
     by_channel: dict[tuple[str, str], list[Segment]] = {}
     for segment in sorted(segments, key=lambda one: one.start_s):
@@ -156,9 +156,9 @@ def words_to_segments(path: Path, words: Sequence[TimedWord], segments: Sequence
         if channel is None:
             found.setdefault(f"{word.recording}-{word.channel}", []).append(word)
             continue
-        segment = channel.segment_at(word.middle_s)
-        if not segment.is_ignored:
-            found[segment.utterance_id].append(word)
+        place = channel.segment_at(word.middle_s)
+        if place is not None:
+            found[place.utterance_id].append(word)
     return Texts(
         path,
         "ctm",
@@ -171,19 +171,44 @@ class _Channel:
     """The segments of one channel of a recording, by their beginnings; they may overlap."""
 
     def __init__(self, segments: Sequence[Segment]) -> None:
+        self._all = _Places(segments)
+        scored = [segment for segment in segments if not segment.is_ignored]
+        self._scored = _Places(scored) if scored else None
+
+    def segment_at(self, time_s: float) -> Segment | None:
+        """The first segment that has `time_s` in it, or else the nearest that is scored.
+
+        None where the first is not scored, or none is.
+        """
+        first = self._all.first_at(time_s)
+        if first is not None:
+            return None if first.is_ignored else first
+        return self._scored.nearest(time_s) if self._scored else None
+
+
+class _Places:
+    """Where segments are that are sorted by their beginnings."""
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
         self._segments = segments
         self._latest_ends_s = list(accumulate((one.end_s for one in segments), max))
 
-    def segment_at(self, time_s: float) -> Segment:
-        """The first segment that has `time_s` in it, or else the nearest."""
-        begun = bisect_right(self._segments, time_s, key=lambda one: one.start_s)
+    def first_at(self, time_s: float) -> Segment | None:
         first = bisect_right(self._latest_ends_s, time_s)
-        if first < begun or begun == 0:
-            return self._segments[first if first < begun else 0]
+        return self._segments[first] if first < self._num_begun(time_s) else None
+
+    def nearest(self, time_s: float) -> Segment:
+        """To a time that is in none of them."""
+        begun = self._num_begun(time_s)
+        if begun == 0:
+            return self._segments[0]
         last_end_s = self._latest_ends_s[begun - 1]
         before = self._segments[bisect_left(self._latest_ends_s, last_end_s)]
         after = self._segments[begun : begun + 1]
         return after[0] if after and after[0].start_s - time_s < time_s - last_end_s else before
+
+    def _num_begun(self, time_s: float) -> int:
+        return bisect_right(self._segments, time_s, key=lambda one: one.start_s)
 
 
 def _named(channels: Iterable[tuple[str, str]]) -> str:

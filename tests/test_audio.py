@@ -226,16 +226,66 @@ def test_clips_beyond_the_end(folder):
         assert len(load_audio(folder / "a.wav", offset_s=8, duration_s=5)) == 2 * RATE
 
 
-def test_damage_in_the_middle_of_a_flac_saves_what_comes_before(folder, tmp_path, waveform):
+def test_damage_in_the_middle_of_a_flac_saves_what_comes_before(
+    folder, tmp_path, waveform, monkeypatch
+):
     data = bytearray((folder / "a.flac").read_bytes())
     middle = len(data) // 2
     data[middle : middle + 20_000] = bytes(20_000)
     (tmp_path / "a.flac").write_bytes(data)
+    monkeypatch.setattr(asr.codecs, "open_media", lambda *_: None)
     with pytest.warns(AudioWarning) as caught:
         loaded = load_audio(tmp_path / "a.flac")
     assert any("cut short" in str(one.message) for one in caught)
     np.testing.assert_array_equal(loaded, waveform[: len(loaded)])
     assert len(loaded) > 0.45 * len(waveform)
+
+
+def test_a_flac_is_read_on_behind_damage(folder, tmp_path, waveform, reader):
+    data = bytearray((folder / "a.flac").read_bytes())
+    data[len(data) // 2] ^= 0x10
+    (tmp_path / "a.flac").write_bytes(data)
+    with pytest.warns(AudioWarning, match="the rest by FFmpeg"):
+        loaded = load_audio(tmp_path / "a.flac")
+    assert 0 <= len(waveform) - len(loaded) <= 4_096
+    np.testing.assert_allclose(loaded[-40_000:], waveform[-40_000:], atol=1e-6)
+    np.testing.assert_allclose(loaded[:40_000], waveform[:40_000], atol=1e-6)
+
+
+def without_stated_length(flac):
+    """As programs write a FLAC to a pipe: 36 bits of STREAMINFO are 0 (RFC 9639, 8.2)."""
+    data = bytearray(flac.read_bytes())
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)
+    flac.write_bytes(data)
+    return flac
+
+
+def test_a_flac_without_a_length_is_read_to_its_end(folder, tmp_path, waveform):
+    path = without_stated_length(Path(shutil.copy(folder / "a.flac", tmp_path)))
+    assert probe(path).num_samples == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(load_audio(path), waveform)
+        np.testing.assert_array_equal(load_audio(path, offset_s=9), waveform[144_000:])
+    assert "the audio ends before" in reason(path, offset_s=11)
+
+
+def test_clips_of_files_that_cannot_be_sought_in(folder, tmp_path, waveform):
+    soundfile.write(tmp_path / "a.wav", waveform, 16_000, subtype="GSM610")
+    whole = load_audio(tmp_path / "a.wav")
+    clip = load_audio(tmp_path / "a.wav", offset_s=2.5, duration_s=1)
+    np.testing.assert_array_equal(clip, whole[40_000:56_000])
+    data = (folder / "a.flac").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(data[: len(data) // 2])
+    clip = load_audio(tmp_path / "cut.flac", offset_s=2.5, duration_s=1)
+    np.testing.assert_allclose(clip, waveform[40_000:56_000], atol=1e-6)
+    assert "the audio ends before" in reason(tmp_path / "cut.flac", offset_s=7, duration_s=1)
+
+
+def test_no_sample_after_resampling_is_zero_length(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(1), 96_000)
+    assert "zero length" in reason(tmp_path / "a.wav")
 
 
 def open_descriptors():
@@ -371,3 +421,75 @@ def test_opus_that_libsndfile_gives_up_on_is_read_by_ffmpeg(
         assert any("the rest by FFmpeg" in note for note in stream.notes)
     assert len(samples) == 80_016
     assert np.abs(samples[40_000:]).max() > 0.1
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("gap_s", [2.0, 90_000.0])
+def test_silence_stands_where_a_container_has_no_frames(folder, tmp_path, waveform, reader, gap_s):
+    """A recorder was paused for two seconds; a clock that was set is none."""
+    if gap_s > 2 and reader is FfmpegDecoder:
+        pytest.skip("the program fills what it finds")
+    gap = ["-af", f"asetpts=PTS+gte(T\\,4.096)*{gap_s}/TB"]
+    ffmpeg("-i", folder / "a.wav", *gap, "-c:a", "pcm_s16le", tmp_path / "a.mkv")
+    loaded = load_audio(tmp_path / "a.mkv")
+    paused = round(2 * RATE) if gap_s == 2 else 0
+    assert len(loaded) == pytest.approx(len(waveform) + paused, abs=0.03 * RATE)
+    np.testing.assert_array_equal(loaded[:65_000], waveform[:65_000])
+    np.testing.assert_allclose(loaded[-64_000:], waveform[-64_000:], atol=1e-4)
+
+
+@needs_ffmpeg
+def test_a_track_that_begins_after_the_pictures_begins_with_silence(folder, tmp_path, reader):
+    pictures = ["-f", "lavfi", "-i", "color=s=16x16:d=11"]
+    tracks = ["-itsoffset", 1, "-i", folder / "a.wav", "-map", "0:v", "-map", "1:a"]
+    ffmpeg(*pictures, *tracks, "-c:a", "pcm_s16le", tmp_path / "late.mov")
+    loaded = load_audio(tmp_path / "late.mov")
+    assert len(loaded) == pytest.approx(11 * RATE, abs=0.03 * RATE)
+    assert np.abs(loaded[: round(0.95 * RATE)]).max() == 0
+    assert np.abs(loaded[round(1.01 * RATE) : round(1.1 * RATE)]).max() > 0.1
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("channels", [(1, 2), (2, 1)])
+def test_recordings_of_other_rates_and_channels_in_one_file(folder, tmp_path, reader, channels):
+    for number, (count, rate) in enumerate(zip(channels, (16_000, 44_100), strict=True)):
+        part = tmp_path / f"{number}.mp3"
+        ffmpeg("-i", folder / "a.wav", "-t", 3, "-ac", count, "-ar", rate, part)
+    parts = [(tmp_path / f"{number}.mp3").read_bytes() for number in range(2)]
+    (tmp_path / "programme.mp3").write_bytes(b"".join(parts))
+    with pytest.warns(AudioWarning, match="another recording follows"):
+        loaded = load_audio(tmp_path / "programme.mp3")
+    assert len(loaded) == pytest.approx(6 * RATE, abs=0.2 * RATE)
+    assert loaded[-2 * RATE :].std() == pytest.approx(loaded[: 2 * RATE].std(), rel=0.35)
+
+
+@needs_ffmpeg
+def test_a_length_that_ffmpeg_guesses_promises_nothing(folder, tmp_path, reader):
+    quiet = ["-f", "lavfi", "-t", 5, "-i", "anullsrc=r=16000:cl=mono", "-i", folder / "a.wav"]
+    joined = ["-filter_complex", "[0][1]concat=v=0:a=1", "-c:a", "aac"]
+    ffmpeg(*quiet, *joined, tmp_path / "a.aac")
+    assert probe(tmp_path / "a.aac").duration_s == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(load_audio(tmp_path / "a.aac")) == pytest.approx(15 * RATE, abs=0.2 * RATE)
+
+
+@needs_ffmpeg
+def test_mp3_at_a_changing_bit_rate_in_a_wav_is_read_whole(folder, tmp_path, reader):
+    quiet = ["-f", "lavfi", "-t", 5, "-i", "anullsrc=r=16000:cl=mono", "-i", folder / "a.wav"]
+    joined = ["-filter_complex", "[1][0]concat=v=0:a=1", "-c:a", "libmp3lame", "-q:a", 3]
+    ffmpeg(*quiet, *joined, tmp_path / "a.wav")
+    assert len(load_audio(tmp_path / "a.wav")) == pytest.approx(15 * RATE, abs=0.2 * RATE)
+
+
+@pytest.mark.skipif(not shutil.which("sox"), reason="sox is not installed")
+def test_pauses_of_a_phone_recording(tmp_path):
+    """AMR sends a frame of noise now and then while nobody speaks, which FFmpeg cannot decode."""
+    pytest.importorskip("av", reason="PyAV (extra media) is not installed")
+    tone = 0.3 * np.sin(np.arange(8_000) / 4)
+    soundfile.write(tmp_path / "a.wav", np.concatenate([tone, np.zeros(40_000), tone]), 8_000)
+    subprocess.run(["sox", tmp_path / "a.wav", tmp_path / "a.amr-nb"], check=True)
+    with pytest.warns(AudioWarning, match="damaged data is left out"):
+        loaded = load_audio(tmp_path / "a.amr-nb")
+    assert len(loaded) == pytest.approx(7 * RATE, abs=0.2 * RATE)
+    assert np.abs(loaded[-RATE // 2 :]).max() > 0.1

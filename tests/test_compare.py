@@ -85,7 +85,9 @@ def test_one_utterance_says_nothing_of_others() -> None:
     )
     assert "nan" not in comparison_to_markdown(comparison)
     silent = [replace(one, references={"u0": ""}) for one in (wrong, b)]
-    assert compare(silent, samples=500).pairs[0].verdict.startswith("The references have no words")
+    comparison = compare(silent, samples=500)
+    assert comparison.pairs[0].verdict.startswith("The references have no words")
+    assert "nan" not in comparison_to_markdown(comparison)
 
 
 def test_speakers_count_whichever_report_names_them() -> None:

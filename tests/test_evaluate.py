@@ -1,4 +1,6 @@
+import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,8 @@ import soundfile
 from asr.audio import load_audio
 from asr.bundle import Bundle
 from asr.errors import AsrError
-from asr.evaluate import evaluate
-from asr.manifest import Utterance, write_manifest
+from asr.evaluate import _length_batches, evaluate
+from asr.manifest import Utterance, read_manifest, write_manifest
 from asr.text import get_normalizer
 from asr.transcribe import Recognizer
 
@@ -50,6 +52,29 @@ def test_the_report_holds_the_recognizers_own_words(
     html = (tmp_path / "report/report.html").read_text()
     assert "the word zero" in html
     assert evaluation.report == tmp_path / "report/report.html"
+
+
+def test_lengths_that_the_manifest_lacks_are_the_files(
+    tiny_bundle: Bundle, manifest: Path, tmp_path: Path
+) -> None:
+    known = read_manifest(manifest)
+    (tmp_path / "broken.flac").write_bytes(b"none")
+    broken = Utterance("broken", tmp_path / "broken.flac", "one", 0.0)
+    write_manifest(manifest, [*(replace(one, duration_s=0.0) for one in known), broken])
+    evaluation = evaluate(manifest, Recognizer(tiny_bundle), tmp_path / "report")
+    assert evaluation.audio_s == pytest.approx(7.5)
+    assert len(evaluation.failures) == 1
+    lines = (tmp_path / "report/utterances.csv").read_text().splitlines()
+    durations = [row["duration"] for row in csv.DictReader(lines)]
+    assert [float(one) for one in durations if one] == [one.duration_s for one in known]
+
+
+def test_many_utterances_of_unknown_length_are_not_one_batch(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(16_000 * 30), 16_000)
+    clips = [Utterance(f"{n}", tmp_path / "a.wav", "", 0.0, float(n % 2)) for n in range(20)]
+    lengths = [len(batch) for batch in _length_batches(clips)]
+    assert sum(lengths) == 20
+    assert max(lengths) == 8
 
 
 def test_a_long_utterance_is_cut_as_transcribe_cuts_it(

@@ -1,6 +1,7 @@
 """`asr score` and `asr compare` as a user meets them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,21 @@ def test_a_normaliser_that_leaves_nothing_is_refused(tmp_path: Path) -> None:
     assert score_files(tmp_path / "ref.tsv", tmp_path / "hyp.tsv", options).score.wer == 0.5
 
 
+def test_letters_that_the_normaliser_drops_are_noted(tmp_path: Path) -> None:
+    (tmp_path / "ref.tsv").write_text("u\tsøn\nv\tcafé ole\n", encoding="utf-8")
+    (tmp_path / "hyp.tsv").write_text("u\tsæn\nv\tcafé ole\n", encoding="utf-8")
+    done = _run("score", tmp_path / "ref.tsv", tmp_path / "hyp.tsv", "-o", tmp_path / "report")
+    said = "note: 1 of 2 references have letters that the normaliser asr-en-1 drops, such as 'ø'"
+    assert said in done.stdout
+    (noted,) = json.loads((tmp_path / "report/report.json").read_text())["notes"]
+    assert noted.startswith(said.removeprefix("note: "))
+    for name in ("asr-any-1", "asr-en-2", "none"):
+        options = ScoreOptions(normalizer=name)
+        scored = score_files(tmp_path / "ref.tsv", tmp_path / "hyp.tsv", options)
+        assert scored.score.counts.substitutions == 1
+        assert scored.facts.notes == ()
+
+
 def test_composed_and_decomposed_letters_are_the_same_word(tmp_path: Path) -> None:
     (tmp_path / "ref.tsv").write_text("u\tcaf\u00e9\n", encoding="utf-8")
     (tmp_path / "hyp.tsv").write_text("u\tcafe\u0301\n", encoding="utf-8")
@@ -132,12 +148,11 @@ def test_speaker_file_and_patterns(files: tuple[Path, Path], tmp_path: Path) -> 
     (tmp_path / "utt2spk").write_text("x-1 anna\n")
     with pytest.raises(AsrError, match="has no utterance id of .*, such as 'a-1'"):
         score_files(*files, ScoreOptions(speakers=tmp_path / "utt2spk"))
-    (tmp_path / "r.jsonl").write_text('{"id": "u", "text": "one"}\n')
-    columns = Columns(speaker="who")
+    for name in ("r.jsonl", "h.jsonl"):
+        (tmp_path / name).write_text('{"id": "u", "text": "one"}\n')
+    options = ScoreOptions(reference_columns=Columns(speaker="who"))
     with pytest.raises(AsrError, match="--speaker-column 'who': neither file"):
-        score_files(
-            tmp_path / "r.jsonl", tmp_path / "r.jsonl", ScoreOptions(reference_columns=columns)
-        )
+        score_files(tmp_path / "r.jsonl", tmp_path / "h.jsonl", options)
 
 
 def test_vocabulary_is_the_first_word_of_each_line(
@@ -184,7 +199,7 @@ def test_compare_two_reports(files: tuple[Path, Path], tmp_path: Path) -> None:
 def test_trn_files_of_a_report_are_read_again(tmp_path: Path) -> None:
     table = tmp_path / "a.csv"
     table.write_text("id,text\nmy talk,hello there\nmy_talk,good day\ntalk (2),bye\n")
-    _run("score", table, table, "-o", tmp_path / "report")
+    _run("score", table, shutil.copy(table, tmp_path / "b.csv"), "-o", tmp_path / "report")
     again = score_files(tmp_path / "report" / "ref.trn", tmp_path / "report" / "hyp.trn").score
     assert [one.reference for one in again.utterances] == ["hello there", "good day", "bye"]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from asr.errors import UsageError
+from asr.score_files import ScoreOptions, score_files
 from asr.textfiles import Columns, TextFileError, read_texts
 from asr.timedfiles import (
     read_ctm,
@@ -71,6 +72,69 @@ def test_pred_text_is_the_hypothesis_and_text_the_reference(tmp_path: Path) -> N
     assert hypotheses.facts["a/x"].duration_s == 2.5
 
 
+def test_a_row_without_a_recognized_text_is_missing_and_not_right(tmp_path: Path) -> None:
+    """As NeMo leaves it where recognition failed: its reference is no hypothesis."""
+    rows = ['{"id": "u", "text": "a b", "pred_text": "a"}', '{"id": "v", "text": "a long one"}']
+    path = _file(tmp_path, "nemo.jsonl", "\n".join(rows))
+    assert read_texts(path, "hypothesis").texts == {"u": "a"}
+    assert read_texts(path, "reference").texts == {"u": "a b", "v": "a long one"}
+    result = score_files(path, path).score
+    assert result.missing_ids == ("v",)
+    assert result.counts.deletions == 4
+    rows[1] = '{"id": "v", "sentence": "a long one", "pred_text": "a"}'
+    path = _file(tmp_path, "mixed.jsonl", "\n".join(rows))
+    with pytest.raises(TextFileError, match=r"mixed.jsonl:2: no text under 'text'"):
+        read_texts(path, "reference")
+
+
+def test_what_is_called_reference_is_the_reference(tmp_path: Path) -> None:
+    path = _file(tmp_path, "b.jsonl", '{"id": "u", "text": "the hat", "reference": "the cat"}\n')
+    assert read_texts(path, "reference").texts == {"u": "the cat"}
+    assert read_texts(path, "hypothesis").texts == {"u": "the hat"}
+    assert score_files(path, path).score.counts.substitutions == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "key"),
+    [
+        ("b.csv", "id,text,transcription\nu,the cat,the hat\n", "transcription"),
+        ("b.jsonl", '{"id": "u", "text": "the cat", "pred": "the hat"}\n', "pred"),
+    ],
+)
+def test_one_column_is_not_compared_with_itself(
+    tmp_path: Path, name: str, text: str, key: str
+) -> None:
+    path = _file(tmp_path, name, text)
+    with pytest.raises(UsageError, match=r"both would be read from 'text'.*--hypothesis-column"):
+        score_files(path, path)
+    options = ScoreOptions(hypothesis_columns=Columns(text=key))
+    assert score_files(path, path, options).score.counts.substitutions == 1
+
+
+def test_a_speaker_may_be_called_0_and_one_without_a_name_is_none(tmp_path: Path) -> None:
+    rows = ['{"id": "u", "text": "a", "speaker": 0}', '{"id": "v", "text": "a", "speaker": ""}']
+    assert read_texts(_file(tmp_path, "a.jsonl", "\n".join(rows)), "reference").speakers == {
+        "u": "0"
+    }
+
+
+def test_ids_with_spaces_before_a_tab(tmp_path: Path) -> None:
+    path = _file(tmp_path, "a.txt", "Anna 1\tone two\nAnna 2\tthree\tfour\n")
+    assert read_texts(path, "reference").texts == {"Anna 1": "one two", "Anna 2": "three four"}
+    path = _file(tmp_path, "b.txt", "u1\tone two\nu2 three\nu3\n")
+    assert read_texts(path, "reference").texts == {"u1": "one two", "u2": "three", "u3": ""}
+
+
+def test_an_offset_is_a_number_however_it_is_written(tmp_path: Path) -> None:
+    rows = [
+        f'{{"path": "a.wav", "text": "x", "offset": {offset}}}' for offset in ("5", "6.0", "0.0")
+    ]
+    in_json = read_texts(_file(tmp_path, "a.jsonl", "\n".join(rows)), "reference").texts
+    table = "path,text,offset\na.wav,x,5.0\na.wav,x,6\na.wav,x,0.0\n"
+    in_csv = read_texts(_file(tmp_path, "a.csv", table), "reference").texts
+    assert list(in_json) == list(in_csv) == ["a@5.0", "a@6.0", "a"]
+
+
 def test_fields_speakers_and_confidences_come_along(tmp_path: Path) -> None:
     line = {
         "utterance_id": "u",
@@ -111,7 +175,7 @@ def test_quotes_in_a_tsv_are_text(tmp_path: Path) -> None:
         (
             "a.jsonl",
             '{"id": "u", "words": 3}\n',
-            r"a.jsonl:1: no text under 'text'.*there are 'id', 'words'",
+            r"a.jsonl:1: no text under 'reference', .*'text'.*there are 'id', 'words'",
         ),
         ("a.jsonl", '{"id": "u", "text": 3}\n', r"a.jsonl:1: 'text' is not a text but int"),
         ("a.csv", "id,text\nu\n", r"a.csv:2: 1 columns, but the header has 2"),
@@ -188,6 +252,9 @@ def test_ctm_words_fall_into_stm_segments_by_their_middle(tmp_path: Path) -> Non
     assert hypotheses.facts["rec-1-0.000-2.000"].confidences == (0.9, 0.8)
 
 
+IGNORED = "IGNORE_TIME_SEGMENT_IN_SCORING"
+
+
 @pytest.mark.parametrize(
     ("stm", "ctm", "texts"),
     [
@@ -196,6 +263,9 @@ def test_ctm_words_fall_into_stm_segments_by_their_middle(tmp_path: Path) -> Non
         ("r A s 1 2 -\nr A t 4 5 -\n", "0 a\n2.5 b\n3.9 c\n9 d\n", ["a b", "c d"]),
         ("r A s 0 8 -\nr A t 1 2 -\nr A u 20 21 -\n", "9 a\n15 b\n", ["a", "", "b"]),
         ("r A s 0 2 -\nr A t 2 4 -\n", "2 a\n", ["", "a"]),
+        (f"r A s 0 1 {IGNORED}\nr A t 3 4 -\n", "0.5 a\n1.1 b\n3 c\n", ["b c"]),
+        (f"r A s 0 3 -\nr A t 1 2 {IGNORED}\nr A u 4 5 -\n", "1.5 a\n", ["a", ""]),
+        (f"r A s 0 1 {IGNORED}\n", "0.5 a\n1.1 b\n", []),
     ],
 )
 def test_words_of_overlapping_segments_go_where_sclite_puts_them(

@@ -107,7 +107,7 @@ def score(
     analysis = analyse(scored.score, scored.facts, samples=samples, seed=seed)
     typer.echo(headline(scored.score, analysis.interval))
     typer.echo(f"CER {percent(scored.score.cer)}; normaliser {scored.score.normalizer}")
-    for note in analysis.notes:
+    for note in (*scored.facts.notes, *analysis.notes):
         typer.echo(f"note: {note}")
     if out is not None:
         paths = write_report(scored.score, out, facts=scored.facts, analysis=analysis)

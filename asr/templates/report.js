@@ -19,6 +19,9 @@
     return node;
   }
 
+  // An id out of a file name that is no UTF-8 holds half a character, of which no link can be made.
+  const whole = (id) => (id.toWellFormed ? id.toWellFormed() : id);
+
   function pairs(row) {
     const reference = row[COLUMNS.reference].split(" ");
     const hypothesis = row[COLUMNS.hypothesis].split(" ");
@@ -93,7 +96,7 @@
     if (row[COLUMNS.audio]) {
       cell.append(make("audio", { controls: "", preload: "none", src: row[COLUMNS.audio] }));
     }
-    cell.append(make("a", { href: `#u=${encodeURIComponent(row[0])}` }, "link to this utterance"));
+    cell.append(make("a", { href: `#u=${encodeURIComponent(whole(row[0]))}` }, "link to this utterance"));
     return make("tr", { class: "details" }, cell);
   }
 
