@@ -19,6 +19,7 @@ from asr.text import normalize
 from asr.tokenizer import BLANK_ID
 from asr.transcribe import Recognizer, load_utterance
 from asr.transcript import Transcript
+from asr.whole_file import write_atomically
 from asr.words import to_transcript
 
 BATCH_SIZE = 8
@@ -140,6 +141,6 @@ def write_alignments(aligned: Sequence[Aligned], out: Path) -> list[Path]:
         labelled = Labelled(item.transcript, utterance.utterance_id, str(utterance.audio_path))
         lines.append(ctm(labelled))
         paths.append(grids / f"{name}.TextGrid")
-        paths[-1].write_text(textgrid(labelled), "utf-8")
-    paths[0].write_text("".join(lines), "utf-8")
+        write_atomically(paths[-1], [textgrid(labelled)])
+    write_atomically(paths[0], lines)
     return paths

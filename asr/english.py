@@ -29,6 +29,8 @@ _PLAIN = str.maketrans(
     {
         **dict.fromkeys("\u2018\u2019\u02bc\u0060\u00b4\u2032", "'"),
         **{"½": " 1/2", "¼": " 1/4", "¾": " 3/4", "⅓": " 1/3", "⅔": " 2/3", "⅛": " 1/8"},
+        **{"⅜": " 3/8", "⅝": " 5/8", "⅞": " 7/8", "⅕": " 1/5", "⅖": " 2/5", "⅗": " 3/5"},
+        **{"⅘": " 4/5", "⅙": " 1/6", "⅚": " 5/6", "²": " squared ", "³": " cubed ", "_": " "},
         **{"æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ß": "ss", "ø": "o", "Ø": "O"},
         **{"ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th"},
     }
@@ -79,22 +81,24 @@ _MONARCHS = (
     "|Ferdinand|Francis|Gustavus|Edmund|Leopold|Ludwig|Wilhelm"
 )
 _MONTHS = (
-    "(?i:January|February|March|April|June|July|August|September|October|November|December)|May|MAY"
+    "(?i:January|February|April|June|July|September|October|November|December)"
+    "|March|MARCH|May|MAY|August|AUGUST"
 )
 _NUMERAL = r"(?=[IVXLC]{2}|[VX]\b)(?:C{0,3}(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))(?<=[IVXLC])\b"
 _WHOLE = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
 _NUMBER = rf"{_WHOLE}(?:\.\d+)?"
+_ANY_NUMBER = rf"(?:{_NUMBER}|(?<![\w.])\.\d+)"
 
 
 def _any_of(words: Mapping[str, str]) -> str:
     return "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
 
 
-_TITLE = re.compile(rf"(?<!\w)({_any_of(_TITLES)})\b\.?", re.IGNORECASE)
+_TITLE = re.compile(rf"(?<![^\W\d])({_any_of(_TITLES)})(?![^\W\d])\.?", re.IGNORECASE)
 _NAME_FOLLOWS = re.compile(rf"\b(?:({_any_of(_BEFORE_NAME)})\.\s*|(St)\s+)(?=[A-Z])")
 _NAME_BEFORE = re.compile(rf"(?<=\s)({_any_of(_AFTER_NAME)})\.")
 _NUMBER_FOLLOWS = re.compile(rf"\b({_any_of(_BEFORE_NUMBER)})\.\s*(?=\d)", re.IGNORECASE)
-_DATE = re.compile(rf"\b({_MONTHS})\s+([12]?\d|3[01])(?!\d|[:.,]\d|(?i:st|nd|rd|th))")
+_DATE = re.compile(rf"\b({_MONTHS})\s+([12]?\d|3[01])(?!\w|[:.,]\d|\s(?i:[ap]\.?\s?m\b))")
 _ROMAN = re.compile(r"\b(?:[IVXLC]{2,}|[VX])\b|\bI[.,:;)]")
 _CHAPTER = re.compile(
     r"\b((?i:chapter|book|volume|vol\.|part|act|scene|canto|section|number|no\.|war))"
@@ -135,7 +139,7 @@ def _plain_letters(text: str) -> str:
 
 
 def _expand_abbreviations(text: str) -> str:
-    text = _TITLE.sub(lambda match: f" {_TITLES[match[1].lower()]}", text)
+    text = _TITLE.sub(lambda match: f" {_TITLES[match[1].lower()]}{_space_after(match)}", text)
     text = _NAME_FOLLOWS.sub(lambda match: f"{_BEFORE_NAME[match[1] or match[2]]} ", text)
     text = _NAME_BEFORE.sub(_after_name, text)
     if _DIGIT.search(text):
@@ -150,12 +154,18 @@ def _after_name(match: re.Match[str]) -> str:
     """ "Main St." is a street; an "St." that ends a line, with no name before it, is a saint."""
     before = match.string[: match.start()].split()
     named = before and (before[-1][0].isupper() or before[-1][0].isdigit() or before[-1] == "&")
-    if match[1] == "St" and not named:
-        return "saint"
-    return _AFTER_NAME[match[1]]
+    word = "saint" if match[1] == "St" and not named else _AFTER_NAME[match[1]]
+    return word + _space_after(match)
+
+
+def _space_after(match: re.Match[str]) -> str:
+    """For an abbreviation whose point alone parts it from the next word."""
+    return " " if match.string[match.end() : match.end() + 1].isalnum() else ""
 
 
 def _chapter(match: re.Match[str]) -> str:
+    if match[2] == "I" and match[1].islower():  # "in this book I, too, ..."
+        return match[0]
     word = match[1].lower().rstrip(".")
     return f"{_BEFORE_NUMBER.get(word, word)} {_roman(match[2])}"
 
@@ -252,17 +262,23 @@ def _rules(say: Callable[[str], str]) -> tuple[tuple[re.Pattern[str], Replacemen
     """What is said around numbers, whether they become words or stay digits."""
     scales = r"(?:\s+((?:hundred |thousand )?(?:hundred|thousand|million|billion|trillion))\b)?"
     return (
-        (re.compile(rf"([$£€¥])\s?({_NUMBER}){scales}"), _currency(say)),
+        (re.compile(r"(?<=\d)\s?–\s?(?=\d)"), lambda match: " to "),
+        (re.compile(rf"([$£€¥])\s?({_NUMBER}|\.\d+){scales}"), _currency(say)),
         (
             re.compile(r"(?<![\d:])(\d{1,2}):([0-5]\d)(?![\d:])(?:\s?([ap])\.?\s?m\b\.?)?"),
             _time(say),
         ),
         (re.compile(r"\b(1?\d)()\s?([ap])\.?\s?m\b\.?"), _time(say)),
-        (re.compile(r"(?:\b(\d+)\s+)?(?<![\d/.,])(\d{1,2})/(\d{1,3})(?![\d/])"), _fraction),
-        (re.compile(rf"({_NUMBER})\s?({_any_of(_UNITS)})(?![\w'])\.?"), _measure(say)),
-        (re.compile(r"(?<=\d)\s?–\s?(?=\d)"), lambda match: " to "),
-        (re.compile(r"#\s?(?=\d)"), lambda match: "number "),
+        (
+            re.compile(
+                r"(?:\b(\d+)\s+)?(?<![\d/.,])(\d{1,2})/(\d{1,3})(?![\d/])(?:(?:st|nd|rd|th)s?\b)?"
+            ),
+            _fraction,
+        ),
+        (re.compile(rf"({_ANY_NUMBER})[\s-]?({_any_of(_UNITS)})(?![\w'])\.?"), _measure(say)),
+        (re.compile(r"#\s?(?=\d)"), lambda match: " number "),
         (re.compile(r"(?<!\w)[\u2212](?=\.?\d)"), lambda match: " minus "),
+        (re.compile(r"(?<![\d.,])1\s?¢"), lambda match: f" {say('1')} cent "),
         (re.compile(r"(?<=\d)\s?¢"), lambda match: " cents "),
     )
 
@@ -271,10 +287,10 @@ _WORD_RULES = (
     *_rules(_say),
     (re.compile(rf"\b({_WHOLE})(?:st|nd|rd|th)\b"), _ordinal),
     (re.compile(r"\b(\d{1,3}0)'?s\b"), _decade),
-    (re.compile(rf"{_NUMBER}|(?<![\w.])\.\d+"), _say_bare),
+    (re.compile(_ANY_NUMBER), _say_bare),
 )
 _DIGIT_RULES = (
     *_rules(_plain),
     (re.compile(r"(?<=\d)'(?=s\b)"), lambda match: ""),
-    (re.compile(rf"{_NUMBER}|(?<![\w.])\.\d+"), lambda match: _plain(match[0])),
+    (re.compile(_ANY_NUMBER), lambda match: _plain(match[0])),
 )

@@ -55,18 +55,25 @@ def read_sentences(source: TextSource, progress: Progress | None = None) -> Iter
     """Words of each line that has some. `progress` is told the number of lines so far.
 
     Raises:
-        AsrError: a file that cannot be read, is cut off, or is not UTF-8; the message has the line.
+        AsrError: a file that cannot be read, is cut off, or is not UTF-8, or has <s> or </s> within a
+            sentence; the message has the line.
     """
     normalizer = get_normalizer(source.normalizer)
     total = 0
     for path in source.paths:
-        for line in _read_lines(path):
+        for number, line in enumerate(_read_lines(path), start=1):
             total += 1
             if progress and total % 10_000 == 0:
                 progress(total)
             if source.skip_fields:
                 line = (line.split(maxsplit=source.skip_fields) + [""] * 99)[source.skip_fields]
-            if words := normalizer(line).split():
+            marked = "s>" in line  # its ends, by other tools
+            if marked:
+                line = line.strip().removeprefix("<s>").removesuffix("</s>")
+            words = normalizer(line).split()
+            if marked and ("<s>" in words or "</s>" in words):
+                raise AsrError(f"{path}, line {number}: <s> or </s> within a sentence")
+            if words:
                 yield words
 
 

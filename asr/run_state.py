@@ -199,10 +199,10 @@ def _left_out(path: Path) -> dict[str, tuple[str, ...]]:
 
 
 def _skipped(path: Path) -> dict[str, tuple[str, ...]]:
-    """Lines of: step, tab, reason, tab, ids with spaces between."""
+    """Lines of: step, reason, ids, with tabs between."""
     reasons: dict[str, dict[str, None]] = {}
     for fields in _tab_separated(path, 3):
-        reasons.setdefault(fields[1], {}).update(dict.fromkeys(fields[2].split()))
+        reasons.setdefault(fields[1], {}).update(dict.fromkeys(fields[2].split("\t")))
     return {reason: tuple(ids) for reason, ids in reasons.items()}
 
 

@@ -1,7 +1,8 @@
 """Text normalisation: the same for training targets, language-model text and scoring.
 
 Every normaliser has a name with a version; the name is stored in bundles and reports, so that two
-word error rates are only compared when they count the same words. A named version never changes.
+word error rates are only compared when they count the same words. A named version does not change once
+it has been released.
 
 | name | for | keeps | numbers | abbreviations |
 |---|---|---|---|---|
@@ -11,8 +12,8 @@ word error rates are only compared when they count the same words. A named versi
 | `asr-any-1` | any other language | letters, marks, digits of all scripts | stay | stay |
 | `none` | texts that are normalised already | everything but double spaces | stay | stay |
 
-The rules that hold for each: normalising twice is normalising once; words never become digits; and
-a transcript of LibriSpeech comes out as it was, in lower case.
+The rules that hold for each: normalising twice is normalising once, of texts as people write them; words
+never become digits; and a transcript of LibriSpeech comes out as it was, in lower case.
 """
 
 import re

@@ -261,7 +261,9 @@ def _learn_pieces(texts: Sequence[str], vocab_size: int, option: str) -> list[st
             vocab_size=vocab_size,
             character_coverage=1.0,
             normalization_rule_name="identity",
-            max_sentence_length=1 + max((len(text.encode()) for text in texts), default=0),
+            max_sentence_length=max(
+                [10, *(1 + len(text.encode()) for text in texts)]
+            ),  # at least 10
             bos_id=-1,
             eos_id=-1,
             minloglevel=2,

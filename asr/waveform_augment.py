@@ -8,6 +8,7 @@ number of workers, in any batch. Nothing is clipped: the samples are float32 and
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from typing import ClassVar, Protocol
 
@@ -121,7 +122,6 @@ class SpeedPerturbation:
     """
 
     factors: Sequence[float]
-    sample_rate: int
     seed: int
 
     def drawn(self, epoch: int, count: int) -> NDArray[np.float64]:
@@ -133,14 +133,16 @@ class SpeedPerturbation:
         """Shape: (S,) -> (ceil(S / factor),)."""
         if factor == 1.0:
             return waveform
-        changed, _ = _speed(factor, self.sample_rate)(torch.from_numpy(np.array(waveform)))
+        changed = _speed(factor)(torch.from_numpy(np.array(waveform)))
         samples: Waveform = changed.numpy()
         return samples
 
 
 @cache
-def _speed(factor: float, sample_rate: int) -> torchaudio.transforms.Speed:
-    return torchaudio.transforms.Speed(sample_rate, factor)
+def _speed(factor: float) -> torchaudio.transforms.Resample:
+    """By a ratio of small numbers: the filter has as many taps for each as they are large."""
+    ratio = Fraction(factor).limit_denominator(1_000)
+    return torchaudio.transforms.Resample(ratio.numerator, ratio.denominator)
 
 
 class Effect(Protocol):

@@ -33,7 +33,9 @@ def write_run(run_dir: Path, epochs: int = 10, text: str = "the cat sat") -> Non
     (run_dir / "left_out.txt").write_text(
         f"long-1\ttoo long {text}\nlong-2\ttoo long {text}\n", "utf-8"
     )
-    (run_dir / "skipped.tsv").write_text("7\tno gradient\tu5 u6\n9\tno gradient\tu6 u7\nhalf a li")
+    (run_dir / "skipped.tsv").write_text(
+        "7\tno gradient\tu5\tu6\n9\tno gradient\tu6\tu7\nhalf a li"
+    )
 
 
 def write_report(run_dir: Path, name: str = "test", wer: float = 0.25) -> None:

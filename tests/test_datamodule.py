@@ -1,5 +1,6 @@
 """From manifests to loaders: shares of a rank, limits that cannot be met, what a person is told."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,6 +58,29 @@ def test_more_ranks_than_development_utterances_all_take_all(corpus: Path) -> No
     data.trainer = SimpleNamespace(global_rank=3, world_size=8)  # type: ignore[assignment]
     indices = [index for batch in data.val_dataloader() for index in batch.indices.tolist()]
     assert sorted(indices) == list(range(7))
+
+
+def test_batches_that_cannot_be_shared_out_are_on_every_rank(corpus: Path) -> None:
+    """Two utterances together and four alone, among four."""
+    data = data_module(corpus, eval_batch_s=10.0)
+    durations_s = (4.0, 4.0, 9.0, 9.0, 9.0, 9.0)
+    data.dev_examples = [
+        replace(example, utterance=replace(example.utterance, duration_s=seconds))
+        for example, seconds in zip(data.dev_examples[:6], durations_s, strict=True)
+    ]
+    seen: Counter[int] = Counter()
+    for rank in range(4):
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=4)  # type: ignore[assignment]
+        seen.update(index for batch in data._dev_sampler() for index in batch.indices)
+    assert sorted(seen) == list(range(6))
+
+
+def test_development_texts_without_words_are_refused(corpus: Path, tmp_path: Path) -> None:
+    utterances = [replace(one, text="...") for one in read_manifest(corpus / "dev.jsonl")]
+    write_manifest(tmp_path / "silent.jsonl", utterances)
+    manifests = Manifests((corpus / "train.jsonl",), (tmp_path / "silent.jsonl",))
+    with pytest.raises(AsrError, match="no development text has a word that the normaliser"):
+        SpeechDataModule(manifests, DataConfig(), ModelConfig(vocab_size=1), 1)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_speed_changes_length_by_its_factor_and_follows_seed_epoch_and_index(
     utterances: list[Utterance],
 ) -> None:
     examples = [Example(one, one.text, (1,)) for one in utterances]
-    speed = SpeedPerturbation((0.9, 1.0, 1.1), 16_000, seed=1)
+    speed = SpeedPerturbation((0.9, 1.0, 1.1), seed=1)
     dataset = SpeechDataset(examples, DecodedWaveforms(16_000), speed)
     lengths = {int(dataset[BatchKey([1], epoch)].waveform_lengths[0]) for epoch in range(30)}
     assert lengths == {17_778, 16_000, 14_546}
@@ -65,7 +65,7 @@ def loaded(utterances: list[Utterance], num_workers: int) -> list[Batch]:
     random = np.random.default_rng(0)
     clips = [0.1 * random.standard_normal(5_000).astype(np.float32) for _ in range(3)]
     effects = (Reverb(0.5, clips), Noise(0.5, clips, 0, 20), Gain(0.5, -10, 0))
-    speed = SpeedPerturbation((0.9, 1.0, 1.1), 16_000, seed=1)
+    speed = SpeedPerturbation((0.9, 1.0, 1.1), seed=1)
     many = [
         replace(one, utterance_id=f"{one.utterance_id}-{n}") for n in range(4) for one in utterances
     ]

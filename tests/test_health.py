@@ -78,7 +78,7 @@ def test_a_step_without_a_finite_loss_or_gradient_is_skipped_and_named(
         ["1", "the gradient is not finite"],
     ]
     for row, indices in zip(rows, seen, strict=False):
-        assert row[2].split() == [f"train-{index}" for index in indices]
+        assert row[2:] == [f"train-{index}" for index in indices]
     for name, tensor in before[0].items():
         assert torch.equal(tensor, before[1][name])
         assert torch.equal(tensor, before[2][name])

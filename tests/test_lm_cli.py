@@ -117,6 +117,24 @@ def test_mistakes_are_explained(tmp_path: Path) -> None:
         run("train", text, "--order", 9)
     with pytest.raises(UsageError, match="normaliser"):
         run("train", text, "--normalizer", "nope", "-o", tmp_path / "lm")
+    assert not (tmp_path / "lm").exists()
     with pytest.raises(AsrError, match="No such file"):
         run("train", tmp_path / "absent.txt", "-o", tmp_path / "lm")
-    assert not (tmp_path / "lm").exists()
+    for command in ("train", "train-rnn"):
+        with pytest.raises(AsrError, match="cannot make the folder"):
+            run(command, text, "-o", text)
+
+
+def test_marks_of_the_ends_of_sentences_are_not_words(tmp_path: Path) -> None:
+    """As SRILM's and Kaldi's texts have them."""
+    bare, marked = tmp_path / "bare.txt", tmp_path / "marked.txt"
+    bare.write_text(TEXT)
+    marked.write_text("".join(f"<s> {line} </s>\n" for line in TEXT.splitlines()))
+    for normalizer in ("none", "asr-en-1"):
+        for text in (bare, marked):
+            run("train", text, "-o", tmp_path / text.stem, "--order", 2, "--normalizer", normalizer)
+        written = [(tmp_path / one.stem / "lm.arpa").read_bytes() for one in (bare, marked)]
+        assert written[0] == written[1]
+    marked.write_text("<s> one </s> <s> two </s>\n")
+    with pytest.raises(AsrError, match=r"marked.txt, line 1: <s> or </s> within a sentence"):
+        run("train", marked, "-o", tmp_path / "lm", "--normalizer", "none")

@@ -1,13 +1,19 @@
 import doctest
+import os
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from corpus_tree import write_audio
 
 import asr.corpora.splits
+from asr.align import Aligned, write_alignments
+from asr.cli import main
 from asr.corpora.splits import Shares, split
 from asr.errors import AsrError, UsageError
-from asr.manifest import Utterance
+from asr.manifest import Utterance, read_manifest
+from asr.training.waveforms import _cache_key
+from asr.transcript import Transcript, Word
 
 
 def utterances(speakers: int, each: int = 3) -> list[Utterance]:
@@ -160,3 +166,24 @@ def test_too_little_to_split_is_said() -> None:
     for dev, test in ((0.5, 0.5), (-0.1, 0.1), (float("nan"), 0.1)):
         with pytest.raises(UsageError, match="shares of at least 0"):
             Shares(dev, test)
+
+
+def test_names_of_another_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Folders of speakers whose names are Latin-1: prepared, cached and aligned like others."""
+    for speaker in (b"J\xfcrgen", b"Andr\xe9", b"Zo\xeb"):
+        folder = tmp_path / "own" / os.fsdecode(speaker)
+        folder.mkdir(parents=True)
+        write_audio(tmp_path / "made/a.wav", 2.0).rename(folder / "a.wav")
+        (folder / "a.txt").write_text("good day")
+    command = ["prepare", "own", str(tmp_path / "own"), "-o", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 0
+    utterances = [one for path in (tmp_path / "out").glob("*.jsonl") for one in read_manifest(path)]
+    assert len(utterances) == 3
+    assert len(_cache_key(utterances, 16_000)) == 20
+    transcript = Transcript("good", (Word("good", 0.1, 0.5, 1.0),), 2.0)
+    aligned = [Aligned(one, transcript) for one in utterances]
+    paths = write_alignments(aligned, tmp_path / "aligned")
+    assert len(paths) == 4
+    assert b"J\xfcrgen" in paths[0].read_bytes()

@@ -152,6 +152,18 @@ def test_what_does_not_fit_is_named(folder: Path, tmp_path: Path) -> None:
     assert prepared.sets[0].num_utterances == 1
 
 
+@pytest.mark.parametrize("last", ["a.wav,six", 'a.wav,six 5" long', 'a.wav,"six"'])
+def test_a_quotation_mark_that_is_never_closed_costs_its_own_row(folder: Path, last: str) -> None:
+    rows = ["file,text", 'a.wav,"one,', 'two"', 'a.wav,"three', "a.wav,four", last]
+    write_texts(folder, {"t.csv": "\n".join(rows)})
+    listing = list_table(folder / "t.csv")
+    texts = [clip.text for clip in listing.clips]
+    assert texts == ["one,\ntwo", "four", last.partition(",")[2].strip('"')]
+    (problem,) = listing.problems
+    assert problem.where.endswith("t.csv:4")
+    assert "not CSV" in problem.what
+
+
 def test_bad_json_is_a_problem_and_an_empty_table_an_error(folder: Path) -> None:
     good = json.dumps({"path": "a.wav", "text": "hello"})
     write_texts(folder, {"t.jsonl": f"{good}\n{{broken\n[1]\n", "only.jsonl": "[\n", "no.csv": ""})

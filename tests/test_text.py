@@ -96,6 +96,17 @@ def test_the_first_english_version_stays_as_it_was(text: str, expected: str) -> 
         ("5 lbs. of 1 kg, 6 ft., 20°", "five pounds of one kilogram six feet twenty degrees"),
         ("pages 5–7", "pages five to seven"),
         ("#3, 2+2=4, me@home", "number three two plus two equals four me at home"),
+        # without a space between
+        ("Mr.Smith, Main St.and Smith & Co.and etc.and", "mister smith main street and smith and "
+         "company and et cetera and"),
+        ("_Mr_ mr_smith, mr5", "mister mister smith mister five"),
+        ("room#5, 10², 5⅝", "room number five ten squared five and five eighths"),
+        ("May 5pm, May 5 p.m. and May 5", "may five p m may five p m and may fifth"),
+        # what only looks like a date, a numeral or another number
+        ("They march 10 miles; on March 10", "they march ten miles on march tenth"),
+        ("For my part I, too, in World War I.", "for my part i too in world war one"),
+        (".5 kg, $.50, 5–10 lb", "point five kilograms fifty cents five to ten pounds"),
+        ("2/3rds, 1/10th, 1¢", "two thirds one tenth one cent"),
         ("1 " * 3 + "1" * 13, "one one one " + " ".join(["one"] * 13)),
     ],
 )  # fmt: skip
@@ -111,6 +122,8 @@ def test_the_second_english_version(text: str, expected: str) -> None:
         ("3.14, 50%, 3:05 p.m.", "3 point 14 50 per cent 3 05 p m"),
         ("007 and $2.50", "007 and 2 dollars and 50 cents"),
         ("one two three", "one two three"),
+        ("10², 5⅝, a 10-km run", "10 squared five and five eighths a 10 kilometers run"),
+        ("They march 10 miles, 5–10 lb", "they march 10 miles 5 to 10 pounds"),
     ],
 )
 def test_digits_can_be_kept(text: str, expected: str) -> None:

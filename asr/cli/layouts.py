@@ -248,10 +248,11 @@ def manifest_line(one: PreparedManifest, speakers: str = "speakers") -> str:
 
 def _show(prepared: "Prepared") -> None:
     from asr.audit_summary import brief_audit
+    from asr.codecs import printable
 
-    typer.echo(prepared.layout)
+    typer.echo(printable(prepared.layout))
     for note in prepared.notes:
-        typer.echo(f"note: {note}")
+        typer.echo(printable(f"note: {note}"))
     for one in prepared.sets:
         typer.echo(manifest_line(one))
     typer.echo(_about_characters(prepared))

@@ -1,6 +1,7 @@
 """`asr lm`: language models from text, n-grams and neural."""
 
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,7 +52,7 @@ def train(
     Example: asr lm train novels.txt.xz --order 3 --prune '0 0 1' -o lm
     """
     from asr.decoding.arpa_writer import write_arpa
-    from asr.errors import UsageError
+    from asr.errors import AsrError, UsageError
     from asr.lm import LmOptions, train_language_model
     from asr.lm_text import TextSource, number_words, read_sentences
     from asr.whole_file import written_whole
@@ -62,17 +63,19 @@ def train(
         raise UsageError(f"--prune takes counts such as '0 0 1', not {prune!r}") from None
     options = LmOptions(order, counts, entropy_prune)
     source = TextSource(tuple(text), normalizer, skip_fields)
-    corpus = number_words(read_sentences(source, _progress()), vocab_size)
+    corpus = number_words(_making(out, read_sentences(source, _progress())), vocab_size)
     _note(f"{corpus.num_sentences} sentences, {len(corpus.words) - 3} different words; estimating")
     model = train_language_model(corpus, options)
-    out.mkdir(parents=True, exist_ok=True)
     files = [(out / "lm.ngram", model.save)]
     if arpa:
         files.append((out / "lm.arpa", lambda path: write_arpa(model, path)))
     for path, write in files:
         _note(f"writing {path}")
-        with written_whole(path) as partial:
-            write(partial)
+        try:
+            with written_whole(path) as partial:
+                write(partial)
+        except OSError as error:
+            raise AsrError(f"cannot write {path}: {error.strerror}") from None
         typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
     typer.echo(_counts(model.counts))
 
@@ -127,7 +130,8 @@ def train_rnn(
     if threads is not None:
         torch.set_num_threads(threads)
     source = TextSource(tuple(text), normalizer, skip_fields)
-    sentences = [" ".join(words) for words in read_sentences(source, _progress())]
+    read = _making(out, read_sentences(source, _progress()))
+    sentences = [" ".join(words) for words in read]
     _note(f"{len(sentences)} sentences; learning {vocab_size} pieces")
     train_rescorer(sentences, normalizer, options, out, _say)
     path = out / MODEL_FILE
@@ -199,6 +203,16 @@ def _rnn_info(
     shown = ", ".join(f"{printable(char)} {number}" for char, number in most)
     of_them = f", left out of the score: {shown}" if shown else ""
     typer.echo(f"unknown      {unknown.total()} characters{of_them}")
+
+
+def _making(out: Path, sentences: Iterable[list[str]]) -> Iterator[list[str]]:
+    """The sentences; once the first could be read, the folder for what will come of them is made."""
+    from asr.whole_file import make_writable
+
+    for number, words in enumerate(sentences):
+        if number == 0:
+            make_writable(out)
+        yield words
 
 
 def _counts(counts: tuple[int, ...]) -> str:

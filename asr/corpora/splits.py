@@ -84,7 +84,8 @@ def place(unit: str, seed: int) -> float:
     >>> place("anna", 0) == place("anna", 0) != place("anna", 1)
     True
     """
-    digest = hashlib.blake2b(f"{seed}\0{unit}".encode(), digest_size=8).digest()
+    name = f"{seed}\0{unit}".encode("utf-8", "surrogateescape")
+    digest = hashlib.blake2b(name, digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 

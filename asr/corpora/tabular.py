@@ -149,15 +149,10 @@ def _delimited_rows(
 ) -> tuple[list[tuple[int, Mapping[str, Any]]], list[Problem]]:
     delimiter = _delimiter(path, lines[0])
     quoted = delimiter not in "\t|"
-    reader = csv.reader(
-        (f"{line}\n" for line in lines),
-        delimiter=delimiter,
-        quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
-    )
     header: list[str] = []
     rows: list[tuple[int, Mapping[str, Any]]] = []
     problems: list[Problem] = []
-    for line, cells in _cells(path, reader, problems):
+    for line, cells in _cells(path, lines, delimiter, problems, quoted=quoted):
         if not header:
             header = [cell.strip() for cell in cells]
             if not _is_headless_pair(header):
@@ -172,16 +167,32 @@ def _delimited_rows(
     return rows, problems
 
 
-def _cells(path: Path, reader: Any, problems: list[Problem]) -> Iterator[tuple[int, list[str]]]:
-    """Lines with something in them; one that the reader refuses is a problem."""
+def _cells(
+    path: Path, lines: Sequence[str], delimiter: str, problems: list[Problem], *, quoted: bool
+) -> Iterator[tuple[int, list[str]]]:
+    """Lines with something in them.
+
+    One that cannot be read is a problem, such as for a quotation mark that is never closed, and reading
+    goes on behind it.
+    """
+
+    def read_from(line: int) -> Any:
+        quoting: Any = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+        rest = (f"{one}\n" for one in lines[line:])
+        return csv.reader(rest, delimiter=delimiter, quoting=quoting, strict=True)
+
+    begun = 0  # lines before the reader's first
+    reader = read_from(begun)
     while True:
-        line = reader.line_num + 1
+        line = begun + reader.line_num + 1
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            problems.append(Problem(Reason.BAD_LINE, f"{path}:{line}", str(error)))
+            problems.append(Problem(Reason.BAD_LINE, f"{path}:{line}", f"not CSV ({error})"))
+            begun = line
+            reader = read_from(begun)
             continue
         if any(cell.strip() for cell in cells):
             yield line, cells

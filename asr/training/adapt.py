@@ -5,6 +5,7 @@ that was there first is trained on that: a later round begins with better texts,
 has learnt the errors of the round before.
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -80,10 +81,11 @@ def adapt(items: Sequence[Item], out: Path, listener: Listener, options: Options
     check_can_label(recognizer)
     start = recognizer.bundle
     config = _recipe(start, recognizer.device.type, options)
-    state = {"settings": recognizer.settings}
     make_writable(out)
-    _check_ours(out, state, resume=options.resume)
+    _check_new(out, resume=options.resume)
     clips = cut_clips(items, recognizer.sample_rate, options.max_hours)
+    state = {"settings": recognizer.settings, "clips": _digest(clips)}
+    _check_same(out, state)
     write_atomically(out / _STATE_FILE, [json.dumps(state, indent=2), "\n"])
     failures = dict.fromkeys(clips.failures)
     bundle_path = out / BUNDLE_FOLDER
@@ -119,20 +121,33 @@ def _recipe(start: Bundle, device: str, options: Options) -> RunConfig:
     return load_config([*ours, *options.overrides])
 
 
-def _check_ours(out: Path, state: Mapping[str, str], *, resume: bool) -> None:
+def _check_new(out: Path, *, resume: bool) -> None:
     """Refuse a folder that holds something else than what is to be gone on with."""
-    file = out / _STATE_FILE
-    if not file.is_file():
+    if not (out / _STATE_FILE).is_file():
         if (out / BUNDLE_FOLDER).exists():
             raise UsageError(f"{out / BUNDLE_FOLDER} exists already: choose another -o")
     elif not resume:
         raise UsageError(
             f"{out} holds an adaptation already: go on with --resume, or choose another -o"
         )
-    elif json.loads(file.read_text("utf-8")) != state:
+
+
+def _check_same(out: Path, state: Mapping[str, str]) -> None:
+    file = out / _STATE_FILE
+    if file.is_file() and json.loads(file.read_text("utf-8")) != state:
         raise UsageError(
-            f"{out} was begun with another model or other options of decoding: choose another -o"
+            f"{out} was begun with another model, other recordings or other options: choose another -o"
         )
+
+
+def _digest(clips: Clips) -> str:
+    """What the clips are cut from, and where."""
+    digest = hashlib.blake2b(digest_size=16)
+    for one in clips.utterances:
+        path = str(one.audio_path.resolve())
+        place = f"{one.utterance_id}\t{path}\t{one.offset_s}\t{one.duration_s}\n"
+        digest.update(place.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def _write_labels(folder: Path, clips: Clips, recognizer: Recognizer) -> tuple[str, ...]:
@@ -169,6 +184,8 @@ def _with_search_of(start: Bundle, trained: Bundle, clips: Clips) -> Bundle:
         start,
         model=trained.model,
         tokenizer=trained.tokenizer,
+        phones=trained.phones,
+        lexicon=trained.lexicon,
         training=training,
         sections=above + start.sections if start.sections else "",
     )

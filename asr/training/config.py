@@ -215,7 +215,9 @@ def _compose(path: Path, recipe: str, overrides: Sequence[str]) -> RunConfig:
                 composed = _with_recipe(OmegaConf.merge(settings, chosen), overrides)
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
-    except (HydraException, OmegaConfBaseException) as error:
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 ({error.reason})") from None
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise UsageError(_explain(error)) from None
     _check_keys(composed)
     composed.recipe_name = path.stem if recipe.endswith(_YAML) else recipe
@@ -245,9 +247,14 @@ def _with_recipe(settings: DictConfig | ListConfig, overrides: Sequence[str]) ->
 
 
 def _network_of(bundle: str, overrides: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Front end and encoder of a bundle as settings; not of a group that an override chooses whole."""
-    config = load_bundle(bundle).model.config
-    network = {"features": asdict(config.features), "encoder": asdict(config.encoder)}
+    """Front end, encoder and kind of tokens of a bundle, but for groups that an override chooses."""
+    start = load_bundle(bundle)
+    config = start.model.config
+    network = {
+        "features": asdict(config.features),
+        "encoder": asdict(config.encoder),
+        "tokenizer": {"kind": start.tokenizer.kind},
+    }
     whole = {override.partition("=")[0] for override in overrides}
     return {group: values for group, values in network.items() if group not in whole}
 
@@ -310,8 +317,11 @@ def _explain(error: Exception) -> str:
     wrong = full_key[1] if full_key else (match[1] or match[2] if match else "")
     if match is None:
         said = [str(cause).strip() for cause in chain if cause.args and cause.args[0]]
-        first = said[-1].splitlines()[0] if said else type(error).__name__
-        return f"bad configuration: {first}" + (f" (key {wrong})" if wrong else "")
+        plain = [one for one in said if "$VALUE" not in one]  # OmegaConf's own cause is a template
+        lines = plain[-1].splitlines() if plain else [type(error).__name__]
+        if "Could not find" in lines[0]:
+            lines = [" ".join("\n".join(lines).split())]  # and what there is
+        return f"bad configuration: {lines[0]}" + (f" (key {wrong})" if wrong else "")
     return _no_such_key(wrong)
 
 

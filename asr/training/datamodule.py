@@ -205,11 +205,12 @@ class SpeechDataModule(lightning.LightningDataModule):
         rank, world_size = self._rank_of_world()
         durations_s, batch_s = _durations_s(self.dev_examples), self.config.eval_batch_s
         whole = BucketSampler(durations_s, batch_s, None, limit_key="data.eval_batch_s")
-        if len(durations_s) < world_size or (len(whole) % world_size and max(whole.sizes) == 1):
+        try:
+            return BucketSampler(
+                durations_s, batch_s, None, rank, world_size, limit_key="data.eval_batch_s"
+            )
+        except UsageError:
             return whole
-        return BucketSampler(
-            durations_s, batch_s, None, rank, world_size, limit_key="data.eval_batch_s"
-        )
 
     def _rank_of_world(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -218,7 +219,7 @@ class SpeechDataModule(lightning.LightningDataModule):
         factors = self.config.speeds
         if set(factors) == {1.0}:
             return None
-        return SpeedPerturbation(factors, self._model_config.features.sample_rate, self.seed)
+        return SpeedPerturbation(factors, self.seed)
 
     def _waveform_augmentation(self, config: AugmentConfig) -> WaveformAugmentation | None:
         """What a recipe switches on, in the order of nature: room, noise, recording, coding."""
@@ -341,6 +342,11 @@ class SpeechDataModule(lightning.LightningDataModule):
             known = not self.tokenizer.unknown_characters([text])
             token_ids = tuple(self.tokenizer.encode(text)) if known else ()
             examples.append(Example(utterance, text, token_ids))
+        if examples and not any(example.text for example in examples):
+            raise AsrError(
+                f"no development text has a word that the normaliser {self.config.normalizer} keeps: "
+                "there is no error rate to choose a checkpoint by"
+            )
         return examples
 
 

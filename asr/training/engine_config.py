@@ -1,5 +1,6 @@
 """How a network is trained, as a recipe says it: optimizer, schedule, trainer, checkpoints."""
 
+import math
 from dataclasses import dataclass, field
 
 from asr.encoder import EncoderConfig
@@ -32,7 +33,8 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         if self.kind not in ("adamw", "muon"):
             raise UsageError(f"optimizer.kind must be adamw or muon, not {self.kind!r}")
-        if self.lr <= 0 or self.weight_decay < 0 or self.clip_norm < 0:
+        numbers = (self.lr, self.weight_decay, self.clip_norm)
+        if not (all(map(math.isfinite, numbers)) and self.lr > 0 and min(numbers) >= 0):
             raise UsageError("optimizer needs lr > 0, weight_decay >= 0 and clip_norm >= 0")
         if not (0 <= self.beta1 < 1 and 0 <= self.beta2 < 1):
             raise UsageError("optimizer.beta1 and optimizer.beta2 must be in [0, 1)")

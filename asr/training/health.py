@@ -14,6 +14,7 @@ from asr.errors import AsrError
 from asr.model import ModelConfig
 from asr.training.config import RunConfig
 from asr.training.dataset import Batch
+from asr.whole_file import write_atomically
 
 SKIPPED_FILE = "skipped.tsv"
 BLANK_PLATEAU = 0.99
@@ -65,14 +66,14 @@ class SkipBadSteps(Callback):
         """Forget what an interrupted run has written beyond its checkpoint: it is done again."""
         if not trainer.is_global_zero or not self.path.is_file():
             return
-        lines = self.path.read_text("utf-8").splitlines(keepends=True)
+        lines = self.path.read_text("utf-8", "surrogateescape").splitlines(keepends=True)
         steps = [line.partition("\t")[0] for line in lines]
         kept = [
             line
             for line, step in zip(lines, steps, strict=True)
             if step.isdigit() and int(step) < trainer.global_step
         ]
-        self.path.write_text("".join(kept), "utf-8")
+        write_atomically(self.path, kept)
 
     def on_train_batch_start(self, trainer: Any, module: Any, batch: Batch, batch_idx: int) -> None:
         """Remember who is in the batch."""
@@ -140,8 +141,8 @@ class SkipBadSteps(Callback):
             flush=True,
         )
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(f"{step}\t{reason}\t{' '.join(utterance_ids)}\n")
+        with self.path.open("a", encoding="utf-8", errors="surrogateescape") as file:
+            file.write("\t".join([str(step), reason, *utterance_ids]) + "\n")
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
         """Log the epoch's count, summed over ranks."""

@@ -40,6 +40,7 @@ from asr.training.warmstart import (
     with_phones_of,
 )
 from asr.transcribe import load_model
+from asr.whole_file import write_atomically
 
 CONFIG_FILE = "config.yaml"
 BUNDLE_FOLDER = "bundle"
@@ -207,9 +208,18 @@ def _check_run_dir(run_dir: Path, config: RunConfig) -> None:
         raise UsageError(
             f"{run_dir} holds a run already: go on with resume=true, or choose another run_dir=..."
         )
-    theirs = yaml.safe_load(config_file.read_text("utf-8"))["recipe_name"]
-    if theirs != config.recipe_name:
+    theirs = _recipe_of(config_file)
+    if theirs not in (None, config.recipe_name):
         raise UsageError(f"{run_dir} belongs to the recipe {theirs}, not to {config.recipe_name}")
+
+
+def _recipe_of(config_file: Path) -> str | None:
+    """The recipe by which a run was begun; None where an older asr was killed while it wrote that."""
+    try:
+        written = yaml.safe_load(config_file.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return None
+    return written.get("recipe_name") if isinstance(written, dict) else None
 
 
 def _start_run_dir(run_dir: Path, config: RunConfig, data: SpeechDataModule) -> None:
@@ -224,8 +234,8 @@ def _start_run_dir(run_dir: Path, config: RunConfig, data: SpeechDataModule) -> 
         lines += [f"{name}\t{left_out.reason}\n" for name in left_out.utterance_ids]
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        (run_dir / CONFIG_FILE).write_text(to_yaml(config), "utf-8")
-        (run_dir / "left_out.txt").write_text("".join(lines), "utf-8")
+        write_atomically(run_dir / "left_out.txt", lines)
+        write_atomically(run_dir / CONFIG_FILE, [to_yaml(config)])
     except OSError as error:
         raise AsrError(f"cannot write to run_dir {run_dir}: {error.strerror}") from None
 

@@ -111,10 +111,11 @@ def _cache_key(utterances: Sequence[Utterance], sample_rate: int) -> str:
     digest = hashlib.sha256(f"{_FORMAT} {sample_rate}".encode())
     for utterance in utterances:
         stat = utterance.audio_path.stat()
-        digest.update(
+        place = (
             f"\n{utterance.utterance_id}\t{utterance.audio_path.resolve()}\t{stat.st_size}\t"
-            f"{stat.st_mtime_ns}\t{utterance.offset_s}\t{utterance.duration_s}".encode()
+            f"{stat.st_mtime_ns}\t{utterance.offset_s}\t{utterance.duration_s}"
         )
+        digest.update(place.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:20]
 
 
