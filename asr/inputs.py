@@ -53,6 +53,8 @@ def work_list(
         given += _read_list(files_from)
     if not given:
         raise UsageError("nothing to transcribe: name files, folders, globs, a manifest or -")
+    if "" in given:
+        raise UsageError("an input has no name: is a variable of a script not set?")
     found = [one for text in given for one in _expand(text, stdin_folder)]
     if separate_channels:
         found = [one for each in found for one in _by_channel(each)]

@@ -240,6 +240,8 @@ def test_audio_on_stdin_is_spooled(tree, monkeypatch):
 def test_usage_errors(tree):
     with pytest.raises(UsageError, match="nothing to transcribe"):
         work_list([])
+    with pytest.raises(UsageError, match="an input has no name"):  # not the whole folder
+        work_list(["talks", ""])
     with pytest.raises(UsageError, match="only once"):
         work_list(["-"], files_from="-")
     with pytest.raises(UsageError, match="cannot read the list nowhere"):
