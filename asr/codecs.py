@@ -252,13 +252,13 @@ class SoundFileDecoder:
                 other = open_media(self._path, self.info.sample_rate, by_program)
                 if other is None:
                     continue
-                advice, delivered = "", 0
+                advice, begun = "", position
                 if other.info.channels == self.info.channels:
-                    for block in other.blocks(position):
-                        delivered += len(block)
+                    for block in other.blocks(begun):
+                        position += len(block)
                         yield block
                 other.close()
-                if delivered:
+                if position > begun:
                     self.notes.append(f"libsndfile stopped at {stopped}: the rest by FFmpeg")
                     self.notes += [note for note in other.notes if not note.startswith(_CUT_SHORT)]
                     return

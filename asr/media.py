@@ -105,9 +105,7 @@ class PyAVDecoder:
                         yield self._samples(converted)
                     resampler = av.AudioResampler(format="flt", layout=layout, rate=rate)
                     setting = found
-                if (
-                    frame.time is not None
-                ):  # of a raw stream by the frames before it, those left out too
+                if frame.time is not None:
                     missing_s = frame.time - begins_s - delivered / rate
                     if missing_s > _LONGEST_GAP_S:
                         begins_s += missing_s

@@ -251,6 +251,7 @@ def tokenizer_from_texts(texts: Iterable[str], config: TokenizerConfig) -> Token
 def _learn_pieces(texts: Sequence[str], vocab_size: int, option: str) -> list[str]:
     """sentencepiece's <unk>, then pieces in the order of their merges, then single characters."""
     model = io.BytesIO()
+    longest = max(10, 1 + max((len(text.encode()) for text in texts), default=0))  # 10: its least
     try:
         import sentencepiece
 
@@ -261,9 +262,7 @@ def _learn_pieces(texts: Sequence[str], vocab_size: int, option: str) -> list[st
             vocab_size=vocab_size,
             character_coverage=1.0,
             normalization_rule_name="identity",
-            max_sentence_length=max(
-                [10, *(1 + len(text.encode()) for text in texts)]
-            ),  # at least 10
+            max_sentence_length=longest,
             bos_id=-1,
             eos_id=-1,
             minloglevel=2,
