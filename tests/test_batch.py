@@ -78,7 +78,10 @@ def test_broken_input(case, outcomes):
         assert heard == text_of(WORDS)
     elif case.hears == "some":
         assert 0 < len(heard.split()) < 6 * len(WORDS)
-        assert text_of(WORDS * 6).startswith(heard.rsplit(" ", 1)[0])
+        spoken = iter(text_of(WORDS * 6).split())
+        assert all(word in spoken for word in heard.split()[:-1]), (
+            "in their order; the last may be cut"
+        )
     else:
         assert heard == ""
 
