@@ -17,8 +17,9 @@ from asr.formats import Labelled, ctm, textgrid
 from asr.manifest import Utterance
 from asr.text import normalize
 from asr.tokenizer import BLANK_ID
-from asr.transcribe import Recognizer, load_utterance
+from asr.transcribe import Recognizer
 from asr.transcript import Transcript
+from asr.utterances import load_utterance
 from asr.whole_file import write_atomically
 from asr.words import to_transcript
 

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,24 +107,25 @@ def _rather_by_ffmpeg(sound: "SoundFileDecoder", path: Path) -> Decoder:
     return sound
 
 
-def open_media(
-    path: Path, sample_rate: int | None = None, by_program: bool = False
-) -> Decoder | None:
-    """A reader by FFmpeg, at a rate other than the file's if one is given; None where there is none.
-
-    Args:
-        by_program: not by its libraries, though they are there.
+def open_media(path: Path) -> Decoder | None:
+    """A reader by FFmpeg; None where there is none.
 
     Raises:
         AudioError: FFmpeg does not know the file as audio.
     """
+    return next((open_by(path, None) for open_by in media_readers()), None)
+
+
+def media_readers() -> list[Callable[[Path, int | None], Decoder]]:
+    """What opens a file by FFmpeg, at a rate other than the file's if one is given; the best first."""
     from asr.media import FfmpegDecoder, PyAVDecoder  # most files do not come this far
 
-    if importlib.util.find_spec("av") is not None and not by_program:
-        return PyAVDecoder(path, sample_rate)
+    readers: list[Callable[[Path, int | None], Decoder]] = []
+    if importlib.util.find_spec("av") is not None:
+        readers.append(PyAVDecoder)
     if shutil.which("ffmpeg") and shutil.which("ffprobe"):
-        return FfmpegDecoder(path, sample_rate)
-    return None
+        readers.append(FfmpegDecoder)
+    return readers
 
 
 def check_regular_file(path: Path) -> None:
@@ -245,23 +246,22 @@ class SoundFileDecoder:
         whose recorder was killed before it wrote a length, and reads one recording of several in a file.
         """
         stopped = f"{position / self.info.sample_rate:.2f} s ({said})"
-        advice, others = "", [False, True] if by_ffmpeg else []
-        for by_program in others:
-            advice = f"; for the rest: {INSTALL_MEDIA}"
-            with suppress(AudioError):
-                other = open_media(self._path, self.info.sample_rate, by_program)
-                if other is None:
-                    continue
-                advice, begun = "", position
-                if other.info.channels == self.info.channels:
-                    for block in other.blocks(begun):
-                        position += len(block)
-                        yield block
-                other.close()
-                if position > begun:
-                    self.notes.append(f"libsndfile stopped at {stopped}: the rest by FFmpeg")
-                    self.notes += [note for note in other.notes if not note.startswith(_CUT_SHORT)]
-                    return
+        advice = f"; for the rest: {INSTALL_MEDIA}" if by_ffmpeg else ""
+        for open_by in media_readers() if by_ffmpeg else ():
+            try:
+                other = open_by(self._path, self.info.sample_rate)
+            except AudioError:
+                continue
+            advice, begun = "", position
+            if other.info.channels == self.info.channels:
+                for block in other.blocks(begun):
+                    position += len(block)
+                    yield block
+            other.close()
+            if position > begun:
+                self.notes.append(f"libsndfile stopped at {stopped}: the rest by FFmpeg")
+                self.notes += [note for note in other.notes if not note.startswith(_CUT_SHORT)]
+                return
         self.notes.append(f"decoding stopped at {stopped}{advice}")
 
     def _has_more_than_a_wav_header(self) -> bool:

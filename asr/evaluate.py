@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asr.audio import AudioError, probe
+from asr.audio import AudioError
 from asr.errors import AsrError
 from asr.facts import ReportFacts, UtteranceFacts
 from asr.manifest import Utterance, read_manifest
@@ -23,8 +22,9 @@ from asr.report import write_report
 from asr.scoring import CorpusScore, score
 from asr.segment import MAX_WINDOW_S
 from asr.text import get_normalizer
-from asr.transcribe import Recognizer, load_utterance
+from asr.transcribe import Recognizer
 from asr.transcript import Transcript
+from asr.utterances import load_utterance, measured
 from asr.whole_file import make_writable
 
 _Result = TypeVar("_Result")
@@ -169,22 +169,13 @@ def for_each_waveform(
 def _length_batches(utterances: Sequence[Utterance]) -> list[list[Utterance]]:
     """Batches of similar length, of at most _BATCH_S seconds with padding."""
     batches: list[list[Utterance]] = [[]]
-    lengths = [(_seconds_of(utterance), utterance) for utterance in utterances]
+    # a file that does not tell its length may be long
+    lengths = [(measured(one).duration_s or _BATCH_S, one) for one in utterances]
     for seconds, utterance in sorted(lengths, key=lambda pair: pair[0]):
         if batches[-1] and (len(batches[-1]) + 1) * seconds > _BATCH_S:
             batches.append([])
         batches[-1].append(utterance)
     return batches
-
-
-def _seconds_of(utterance: Utterance) -> float:
-    """Of speech, by the manifest or else by the file's header; a file that does not tell may be long."""
-    if utterance.duration_s:
-        return utterance.duration_s
-    with suppress(AudioError):
-        if seconds := probe(utterance.audio_path).duration_s:
-            return max(0.0, seconds - utterance.offset_s)
-    return _BATCH_S
 
 
 def _load_ahead(

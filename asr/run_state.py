@@ -125,7 +125,7 @@ def read_run(run_dir: Path) -> RunState:
     reports = [_reported(path) for path in paths if _is_of_last_start(path, run_dir)]
     return RunState(
         run_dir=run_dir,
-        settings=_settings(run_dir / CONFIG_FILE),
+        settings=read_settings(run_dir / CONFIG_FILE),
         metrics=read_metrics(run_dir),
         validations=read_validations(run_dir),
         left_out=_left_out(run_dir / LEFT_OUT_FILE),
@@ -182,7 +182,8 @@ def _is_of_last_start(path: Path, run_dir: Path) -> bool:
     return path.stat().st_mtime >= start.stat().st_mtime - _COPIED_S
 
 
-def _settings(path: Path) -> Mapping[str, Any]:
+def read_settings(path: Path) -> Mapping[str, Any]:
+    """A run's config.yaml as a tree; empty where it cannot be read."""
     try:
         tree = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):

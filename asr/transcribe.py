@@ -14,14 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asr.audio import AudioStream, AudioWarning, load_audio, printable
+from asr.audio import AudioStream, AudioWarning, printable
 from asr.batch import BatchOptions, Result, transcribe_files
 from asr.bundle import DEFAULT_MODEL, Bundle, load_bundle
 from asr.decoder import GREEDY, Decoder, DecoderOptions, make_decoder
 from asr.decoding.hypothesis import Hypothesis, LogProbs
 from asr.errors import AsrError, UsageError
 from asr.listen import transcribe_recording
-from asr.manifest import Utterance
 from asr.model import ModelOutput
 from asr.quantize import int8_network
 from asr.transcript import Transcript
@@ -293,16 +292,6 @@ def load_model(
         precision=precision,
         decoder=make_decoder(bundle, options),
         upper=upper,
-    )
-
-
-def load_utterance(utterance: Utterance, sample_rate: int) -> NDArray[np.float32]:
-    """The utterance's stretch of its audio file as a mono waveform (S,); AudioError if unreadable."""
-    return load_audio(
-        utterance.audio_path,
-        sample_rate,
-        offset_s=utterance.offset_s,
-        duration_s=utterance.duration_s or None,
     )
 
 

@@ -53,7 +53,8 @@ def evaluate(manifest: Path, networks: Sequence[Recognizer]) -> CorpusScore:
     utterances = read_manifest(manifest)
 
     def transcribe(waveforms: Sequence[NDArray[np.float32]]) -> list[str]:
-        heard = [hear(network, waveforms, first.decoder.views) for network in networks]
+        views = first.decoder.views
+        heard = [one.log_probs(waveforms, spell=False, views=views) for one in networks]
         averaged = [LogProbs(one[0].tokens, mean(one)) for one in zip(*heard, strict=True)]
         found = first.decoder.decode_batch(averaged, torch.get_num_threads())
         return [first.to_transcript(hypothesis, 0.0).text for hypothesis in found]
@@ -61,13 +62,6 @@ def evaluate(manifest: Path, networks: Sequence[Recognizer]) -> CorpusScore:
     texts, _ = for_each_waveform(utterances, first.sample_rate, transcribe)
     references = {one.utterance_id: one.text for one in utterances}
     return score_texts(references, texts, first.bundle.normalizer)
-
-
-def hear(
-    network: Recognizer, waveforms: Sequence[NDArray[np.float32]], views: int
-) -> list[LogProbs]:
-    """What a network says of each waveform."""
-    return network.log_probs(waveforms, spell=False, views=views)
 
 
 def mean(heard: Sequence[LogProbs]) -> NDArray[np.float32]:

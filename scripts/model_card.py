@@ -26,7 +26,8 @@ from asr.evaluate import Evaluation, evaluate
 from asr.manifest import Utterance, read_manifest, write_manifest
 from asr.scoring import CorpusScore
 from asr.significance import wer_interval
-from asr.transcribe import Recognizer, load_model, load_utterance
+from asr.transcribe import Recognizer, load_model
+from asr.utterances import load_utterance
 from asr.waveform_augment import cut_or_repeat, mix
 
 LIBRISPEECH = "V. Panayotov, G. Chen, D. Povey, S. Khudanpur, ICASSP 2015"

@@ -19,7 +19,8 @@ from asr.labels import check_can_label, cut_clips, label, probabilities, spread
 from asr.listen import MIN_WINDOW_S
 from asr.manifest import Utterance, read_manifest
 from asr.segment import MAX_WINDOW_S
-from asr.transcribe import Recognizer, load_model, load_utterance
+from asr.transcribe import Recognizer, load_model
+from asr.utterances import load_utterance
 
 
 def write(path: Path, samples: NDArray[np.float64]) -> Path:

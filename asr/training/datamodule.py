@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import lightning
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asr.audio import AudioError, probe
 from asr.augment import AugmentConfig
 from asr.clips import load_clips
 from asr.ctc import min_frames
@@ -31,6 +30,7 @@ from asr.training.waveforms import (
     WaveformSource,
     check_files,
 )
+from asr.utterances import measured
 from asr.waveform_augment import (
     Effect,
     Gain,
@@ -350,17 +350,6 @@ class SpeechDataModule(lightning.LightningDataModule):
         return examples
 
 
-def _measured(utterance: Utterance) -> Utterance:
-    """One without a duration goes to the end of its file: the same with its length, if readable."""
-    if utterance.duration_s:
-        return utterance
-    try:
-        duration_s = probe(utterance.audio_path).duration_s - utterance.offset_s
-    except AudioError:
-        return utterance  # reading it says what is wrong
-    return replace(utterance, duration_s=max(0.0, duration_s))
-
-
 def _durations_s(examples: Sequence[Example]) -> list[float]:
     return [example.utterance.duration_s for example in examples]
 
@@ -373,5 +362,5 @@ def _read_all(manifests: Sequence[Path]) -> list[Utterance]:
                 raise AsrError(
                     f"{path}: utterance_id {utterance.utterance_id!r} is in two manifests"
                 )
-            utterances[utterance.utterance_id] = _measured(utterance)
+            utterances[utterance.utterance_id] = measured(utterance)
     return list(utterances.values())

@@ -16,7 +16,7 @@ from asr.training.dataset import Example
 from asr.training.lit_module import AsrLitModule
 from asr.training.pictures import POSTERIOR_FILE, Posterior, draw_posterior, write_picture
 from asr.training.run_page import write_run_page
-from asr.transcribe import load_utterance
+from asr.utterances import load_utterance
 
 NUM_SAMPLES = 6
 _SHORTEST, _LONGEST = (

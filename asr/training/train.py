@@ -9,7 +9,6 @@ from pathlib import Path
 
 import lightning
 import torch
-import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -19,6 +18,7 @@ from asr.evaluate import Evaluation, evaluate, report_names
 from asr.manifest import read_manifest, set_name
 from asr.model import AcousticModel, ModelConfig
 from asr.pronunciation import read_lexicon
+from asr.run_state import read_settings
 from asr.tokenizer import Tokenizer
 from asr.training.allocator import keep_freed_memory
 from asr.training.averaging import Chosen, State, choose_weights, dev_wer, scored_checkpoints
@@ -208,18 +208,9 @@ def _check_run_dir(run_dir: Path, config: RunConfig) -> None:
         raise UsageError(
             f"{run_dir} holds a run already: go on with resume=true, or choose another run_dir=..."
         )
-    theirs = _recipe_of(config_file)
+    theirs = read_settings(config_file).get("recipe_name")  # none if it is damaged
     if theirs not in (None, config.recipe_name):
         raise UsageError(f"{run_dir} belongs to the recipe {theirs}, not to {config.recipe_name}")
-
-
-def _recipe_of(config_file: Path) -> str | None:
-    """The recipe by which a run was begun; None where an older asr was killed while it wrote that."""
-    try:
-        written = yaml.safe_load(config_file.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return None
-    return written.get("recipe_name") if isinstance(written, dict) else None
 
 
 def _start_run_dir(run_dir: Path, config: RunConfig, data: SpeechDataModule) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from asr.audio import AudioError
 from asr.errors import AsrError
 from asr.manifest import Utterance
-from asr.transcribe import load_utterance
+from asr.utterances import load_utterance
 from asr.whole_file import write_atomically
 
 _FORMAT = 2  # of the cache's files

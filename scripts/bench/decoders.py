@@ -80,7 +80,8 @@ def synthetic(
 def real(model: str, manifest: Path, count: int) -> tuple[list[str], list[Matrix], list[str]]:
     from asr.manifest import read_manifest
     from asr.text import normalize
-    from asr.transcribe import load_model, load_utterance, trim
+    from asr.transcribe import load_model, trim
+    from asr.utterances import load_utterance
 
     recognizer = load_model(model, device="cpu")
     texts, utterances = [], []

@@ -21,7 +21,8 @@ from asr.listen import transcribe_recording
 from asr.manifest import Utterance, read_manifest
 from asr.segment import split_windows
 from asr.text import get_normalizer
-from asr.transcribe import Recognizer, load_model, load_utterance
+from asr.transcribe import Recognizer, load_model
+from asr.utterances import load_utterance
 
 
 @dataclass(frozen=True)
