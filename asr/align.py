@@ -55,7 +55,7 @@ def align_utterances(
         loaded = [_load(utterance, recognizer) for utterance in batch]
         readable = [waveform for waveform in loaded if isinstance(waveform, np.ndarray)]
         # the network's own head: it keeps time better than a speller, which has not heard the speech
-        log_probs = iter(recognizer.log_probs(readable, spell=False))
+        log_probs = iter(recognizer.log_probs(readable, "tokens"))
         for utterance, waveform in zip(batch, loaded, strict=True):
             if isinstance(waveform, np.ndarray):
                 duration_s = len(waveform) / recognizer.sample_rate

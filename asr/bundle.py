@@ -1,6 +1,7 @@
 """A trained model as a folder: config.json, tokens.json, model.safetensors, README.md (model card),
 lm.ngram where a language model was added (`asr tune --write`), rnnlm.safetensors where a neural one was,
-and lexicon.txt.xz where the model writes phones too.
+lexicon.txt.xz where the model writes phones too, and network-2.safetensors and so on where there are
+networks that hear along (`asr export --with`).
 
 A bundle carries constructor arguments, never class paths and never pickles: loading a stranger's
 bundle runs no code of theirs.
@@ -8,9 +9,11 @@ bundle runs no code of theirs.
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +24,7 @@ from safetensors import SafetensorError
 from asr.card import card_sections, model_card
 from asr.confidence import Calibration
 from asr.encoder import EncoderConfig
+from asr.ensemble import check_together
 from asr.errors import AsrError
 from asr.features import FeatureConfig
 from asr.model import AcousticModel, ModelConfig
@@ -107,6 +111,7 @@ class Bundle:
         weights: how they are stored: "float32", or rounded to "float16" or "int8".
         phones: what the model's second head writes; empty where it has none.
         lexicon: path of the file that says how words are said in these phones.
+        others: networks that write the same tokens and phones; they hear along in a search over phones.
         sections: of the model card, after what `model_card` writes, from the first "## " on: licences,
             measurements.
     """
@@ -125,6 +130,12 @@ class Bundle:
     phones: Phones = ()
     lexicon: Path | None = None
     rnnlm: Path | None = None
+    others: tuple[AcousticModel, ...] = ()
+
+    @property
+    def num_parameters(self) -> int:
+        """Of all networks."""
+        return sum(model.num_parameters for model in (self.model, *self.others))
 
 
 def save_bundle(bundle: Bundle, path: Path | str) -> Path:
@@ -149,15 +160,16 @@ def _save(bundle: Bundle, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
-        tensors = {
-            name: tensor.detach().cpu().contiguous()
-            for name, tensor in bundle.model.state_dict().items()
-        }
-        safetensors.torch.save_file(pack_weights(tensors, bundle.weights), staging / WEIGHTS_FILE)
+        _save_model(bundle.model, staging / WEIGHTS_FILE, bundle.weights)
         (staging / TOKENS_FILE).write_text(
             json.dumps(bundle.tokenizer.tokens, ensure_ascii=False, indent=0) + "\n", "utf-8"
         )
         config = _config(bundle, _sha256(staging / WEIGHTS_FILE))
+        if bundle.others:
+            config["others"] = [
+                _save_other(model, file, bundle.weights)
+                for model, file in zip(bundle.others, _other_files(staging), strict=False)
+            ]
         if bundle.language_model is not None:
             shutil.copyfile(bundle.language_model, staging / LM_FILE)
             config["lm_sha256"] = _sha256(staging / LM_FILE)
@@ -181,13 +193,36 @@ def _save(bundle: Bundle, path: Path) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def _save_model(model: AcousticModel, path: Path, weights: str) -> None:
+    tensors = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+    }
+    safetensors.torch.save_file(pack_weights(tensors, weights), path)
+
+
+def _save_other(model: AcousticModel, path: Path, weights: str) -> dict[str, Any]:
+    """Write a network that hears along; returns what config.json says of it."""
+    _save_model(model, path, weights)
+    return {
+        "features": dataclasses.asdict(model.config.features),
+        "encoder": dataclasses.asdict(model.config.encoder),
+        "sha256": _sha256(path),
+    }
+
+
+def _other_files(path: Path) -> Iterator[Path]:
+    """Of the networks that hear along: the second, the third, ..."""
+    return (path / f"network-{number}.safetensors" for number in itertools.count(2))
+
+
 def _replace_files(path: Path, staging: Path) -> None:
     """Put a bundle's files in the place of an older one's."""
-    for name in _FILES:
-        if (staging / name).exists():
-            (staging / name).replace(path / name)
-        else:
-            (path / name).unlink(missing_ok=True)
+    no_longer = itertools.takewhile(Path.exists, _other_files(path))
+    for old in [*(path / name for name in _FILES), *no_longer]:
+        if not (staging / old.name).exists():
+            old.unlink(missing_ok=True)
+    for new in staging.iterdir():
+        new.replace(path / new.name)
 
 
 def is_bundle(path: Path) -> bool:
@@ -236,6 +271,8 @@ def load_bundle(path: Path | str) -> Bundle:
             num_phones=len(phones),
             speller=_build(EncoderConfig, config["speller"]) if "speller" in config else None,
         )
+        others = [_other_config(model_config, values) for values in config.get("others", ())]
+        other_hashes = [str(values["sha256"]) for values in config.get("others", ())]
         get_normalizer(config["normalizer"])
         training = Training(**config["training"])
         decoding = _decoding(config.get("decoding"))
@@ -247,6 +284,7 @@ def load_bundle(path: Path | str) -> Bundle:
     except (KeyError, TypeError, ValueError, AttributeError, AsrError) as error:
         raise BundleError(f"{path}: {CONFIG_FILE} or {TOKENS_FILE} is damaged: {error}") from error
     model = _load_model(path / WEIGHTS_FILE, model_config, expected_hash)
+    heard_along = map(_load_model, _other_files(path), others, other_hashes)
     model_id = hashlib.sha256(
         (path / CONFIG_FILE).read_bytes() + (path / TOKENS_FILE).read_bytes()
     ).hexdigest()[:16]
@@ -255,7 +293,7 @@ def load_bundle(path: Path | str) -> Bundle:
         _checked(path / LM_FILE, config.get("lm_sha256")), greedy, beam,
         weights, card_sections(path / CARD_FILE),
         phones, _checked(path / LEXICON_FILE, config.get("lexicon_sha256")),
-        _checked(path / RNNLM_FILE, config.get("rnnlm_sha256")),
+        _checked(path / RNNLM_FILE, config.get("rnnlm_sha256")), tuple(heard_along),
     )  # fmt: skip
 
 
@@ -279,6 +317,18 @@ def _config(bundle: Bundle, weights_hash: str) -> dict[str, Any]:
         if calibration is not None:
             config[f"{name}_calibration"] = dataclasses.asdict(calibration)
     return config
+
+
+def _other_config(first: ModelConfig, values: dict[str, Any]) -> ModelConfig:
+    """The configuration of a network that hears along, from what `_save_other` returned."""
+    other = ModelConfig(
+        first.vocab_size,
+        _build(FeatureConfig, values["features"]),
+        _build(EncoderConfig, values["encoder"]),
+        first.num_phones,
+    )
+    check_together(first, other)
+    return other
 
 
 def _decoding(values: dict[str, Any] | None) -> Decoding | None:

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 def model_card(bundle: "Bundle") -> str:
     """The bundle's README: what the model is, what it was trained on, how to use it."""
-    model, training = bundle.model, bundle.training
-    encoder, features = model.config.encoder, model.config.features
+    training, config = bundle.training, bundle.model.config
+    encoder, features = config.encoder, config.features
     tokenizer = bundle.tokenizer
     wer = "not measured" if training.dev_wer is None else f"{100 * training.dev_wer:.2f} %"
     if training.dev_wer is not None and bundle.weights != "float32":
@@ -20,7 +20,7 @@ def model_card(bundle: "Bundle") -> str:
 | | |
 |---|---|
 | network | {encoder.num_layers} x {encoder.hidden_size} bidirectional LSTM, CTC, \
-{model.num_parameters / 1e6:.2f} M parameters |
+{bundle.model.num_parameters / 1e6:.2f} M parameters{_others_text(bundle)} |
 | input | {features.kind}, {features.num_features} coefficients, {features.sample_rate} Hz, \
 subsampling x{encoder.subsampling} |
 | output | {tokenizer.vocab_size - 1} {tokenizer.unit}{_phones_text(bundle)}, \
@@ -49,6 +49,14 @@ def card_sections(card: Path) -> str:
 
 def _phones_text(bundle: "Bundle") -> str:
     return f" and {len(bundle.phones) - 2} phones" if bundle.phones else ""
+
+
+def _others_text(bundle: "Bundle") -> str:
+    count = len(bundle.others)
+    if not count:
+        return ""
+    size = (bundle.num_parameters - bundle.model.num_parameters) / 1e6
+    return f"; {count} more that hear{'s' * (count == 1)} along in a search, {size:.2f} M"
 
 
 def _speller_row(bundle: "Bundle") -> str:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,7 @@ from asr.warp import check_views
 
 LOG = logging.getLogger(__name__)
 DECODERS = ("greedy", "beam")
+Wanted = Literal["spelling", "tokens", "phones"]  # of a network: `Recognizer.forward`
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Decoder:
         beam: the search; None for greedy decoding.
         over_phones: the search reads the network's phones, not its tokens.
         rescoring: the second pass; None: there is none.
-        views: how often the network is to hear the speech.
+        views: how often each network is to hear the speech.
     """
 
     name: str = "greedy"
@@ -112,6 +114,11 @@ class Decoder:
     over_phones: bool = False
     rescoring: Rescoring | None = None
     views: int = 1
+
+    @property
+    def wanted(self) -> Wanted:
+        """What the networks are to work out for it."""
+        return "phones" if self.over_phones else "spelling"
 
     def decode_batch(self, utterances: Sequence[LogProbs], threads: int = 1) -> list[Hypothesis]:
         """The best hypothesis of each utterance; `threads` changes the speed and nothing else.
@@ -188,6 +195,8 @@ def make_decoder(bundle: Bundle, options: DecoderOptions | None = None) -> Decod
     rescoring = _rescoring(bundle, options, language_model, beam_options.lm_weight)
     views = options.views or search_views(bundle)
     name = _name(beam_options, language_model, rescoring, len(hot), over_phones=lexicon is not None)
+    if lexicon is not None and bundle.others:
+        name += f", {1 + len(bundle.others)} networks"
     name += _views_text(views)
     if lexicon is not None and language_model is not None:
         word_ids = language_model.ngram.word_ids

@@ -212,7 +212,7 @@ def _facts(
     return ReportFacts(
         title=f"{manifest.stem}: word error rate",
         system=f"{training.recipe or 'model'} ({recognizer.model_id or 'not saved'})",
-        num_parameters=recognizer.model.num_parameters,
+        num_parameters=recognizer.bundle.num_parameters,
         decoder=recognizer.decoder.name,
         device=f"{recognizer.device}, {torch.get_num_threads()} threads, {recognizer.precision}",
         audio_s=recognized.audio_s,

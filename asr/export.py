@@ -1,10 +1,12 @@
 """Copies of bundles: weights rounded, a language model put in or left out."""
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from asr.bundle import LM_FILE, Bundle, load_bundle, save_bundle
+from asr.ensemble import check_together, without_speller
 from asr.errors import UsageError
 
 _COPIED = "## From the card of the model that this is a copy of,"
@@ -19,6 +21,8 @@ def export_bundle(
     without_lm: bool = False,
     lexicon: Path | str | None = None,
     rnnlm: Path | str | None = None,
+    others: Sequence[Path | str] = (),
+    alone: bool = False,
 ) -> Path:
     """Write a copy of a bundle to the folder `out`, with the sections of its model card.
 
@@ -29,6 +33,8 @@ def export_bundle(
         without_lm: leave the language models and their tuned values out.
         lexicon: file that replaces the bundle's: how words are said in the phones that it writes.
         rnnlm: neural language model that replaces the bundle's.
+        others: bundles whose networks are to hear along, besides those that do.
+        alone: leave out the networks that hear along; before `others` are added.
 
     Returns:
         `out`.
@@ -36,7 +42,7 @@ def export_bundle(
     Raises:
         BundleError: not a usable bundle, or `out` is there and is none.
         LanguageModelError: a language model that cannot be used, or not with this bundle.
-        UsageError: a lexicon for a model that writes no phones.
+        UsageError: a lexicon for a model that writes no phones, networks that do not go together.
     """
     bundle = load_bundle(model)
     if lexicon is not None:
@@ -49,9 +55,25 @@ def export_bundle(
         bundle = replace(
             bundle, language_model=None, rnnlm=None, decoding=None, beam_calibration=None
         )
+    if alone:
+        bundle = replace(bundle, others=())
+    for other in others:
+        bundle = _with_networks_of(other, bundle)
     if lexicon is not None or lm is not None or rnnlm is not None:
         _check_fits(bundle, lm, rnnlm)
     return save_with_language_model(bundle, out, lm, rnnlm)
+
+
+def _with_networks_of(path: Path | str, bundle: Bundle) -> Bundle:
+    """The bundle with all networks of the one at `path`, for their phones."""
+    added = load_bundle(path)
+    try:
+        check_together(bundle.model.config, added.model.config)
+        if (bundle.phones, bundle.tokenizer.tokens) != (added.phones, added.tokenizer.tokens):
+            raise UsageError("the networks write different phones or tokens")
+    except UsageError as error:
+        raise UsageError(f"{path} cannot hear along: {error}") from None
+    return replace(bundle, others=(*bundle.others, without_speller(added.model), *added.others))
 
 
 def _check_fits(bundle: Bundle, lm: Path | str | None, rnnlm: Path | str | None) -> None:

@@ -179,7 +179,7 @@ def _hypotheses(
 ) -> list[dict[str, float]]:
     """What each waveform (S,) of a batch may say, with the best score of any way to say it."""
     decoder = recognizer.decoder
-    log_probs = recognizer.log_probs(waveforms, spell=not decoder.over_phones, views=decoder.views)
+    log_probs = recognizer.decodable(waveforms)
     found: list[dict[str, float]] = []
     for best in decoder.n_best_batch(log_probs, NUM_HYPOTHESES):
         scores: dict[str, float] = {}

@@ -128,8 +128,10 @@ class AcousticModel(nn.Module):
 
 
 def _mean_of_views(log_probs: Tensor, views: int) -> Tensor:
-    """Normalised geometric mean of the views: (nB, T', V) -> (B, T', V)."""
-    if views == 1:
-        return log_probs
-    of_view = torch.stack(log_probs.chunk(views))
-    return of_view.mean(dim=0).log_softmax(dim=-1)
+    """(nB, T', V) -> (B, T', V)."""
+    return log_probs if views == 1 else geometric_mean(torch.stack(log_probs.chunk(views)))
+
+
+def geometric_mean(log_probs: Tensor) -> Tensor:
+    """Of N distributions, normalised: (N, ..., V) -> (..., V)."""
+    return log_probs.mean(dim=0).log_softmax(dim=-1)

@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,17 @@ import numpy as np
 import soxr
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from asr.audio import AudioStream, AudioWarning, printable
 from asr.batch import BatchOptions, Result, transcribe_files
 from asr.bundle import DEFAULT_MODEL, Bundle, load_bundle
-from asr.decoder import GREEDY, Decoder, DecoderOptions, make_decoder
+from asr.decoder import GREEDY, Decoder, DecoderOptions, Wanted, make_decoder
 from asr.decoding.hypothesis import Hypothesis, LogProbs
+from asr.ensemble import together
 from asr.errors import AsrError, UsageError
 from asr.listen import transcribe_recording
-from asr.model import ModelOutput
+from asr.model import AcousticModel, ModelOutput
 from asr.quantize import int8_network
 from asr.transcript import Transcript
 from asr.warp import FrequencyViews
@@ -54,8 +56,17 @@ class Recognizer:
         self.precision = precision
         self.decoder = decoder
         self.upper = upper
-        self.model = bundle.model.to(self.device)
-        self._network = int8_network(self.model) if precision == "int8" else self.model
+        self.model = bundle.model
+        self._network = self._prepared(bundle.model)
+
+    @cached_property
+    def _others(self) -> list[nn.Module]:
+        return list(map(self._prepared, self.bundle.others))
+
+    def _prepared(self, model: AcousticModel) -> nn.Module:
+        """A network where it computes, as it computes."""
+        model = model.to(self.device)
+        return int8_network(model) if self.precision == "int8" else model
 
     @property
     def sample_rate(self) -> int:
@@ -138,38 +149,49 @@ class Recognizer:
         return self.transcribe_padded(*pad(waveforms))
 
     def log_probs(
-        self, waveforms: Sequence[NDArray[np.float32]], *, spell: bool = True, views: int = 1
+        self, waveforms: Sequence[NDArray[np.float32]], wanted: Wanted = "spelling", views: int = 1
     ) -> list[LogProbs]:
         """Log-probabilities of mono waveforms (S,), as one padded batch; options as of `forward`."""
-        return trim(self.forward(*pad(waveforms), spell=spell, views=views)) if waveforms else []
+        return trim(self.forward(*pad(waveforms), wanted, views)) if waveforms else []
+
+    def decodable(self, waveforms: Sequence[NDArray[np.float32]]) -> list[LogProbs]:
+        """The same for the recognizer's own decoder."""
+        return self.log_probs(waveforms, self.decoder.wanted, self.decoder.views)
 
     def transcribe_padded(self, waveforms: Tensor, lengths: Tensor) -> list[Transcript]:
         """Transcribe a padded batch: waveforms (B, S) float32, lengths (B,) samples."""
-        decoder = self.decoder
-        output = self.forward(
-            waveforms, lengths, spell=not decoder.over_phones, views=decoder.views
-        )
+        output = self.forward(waveforms, lengths, self.decoder.wanted, self.decoder.views)
         return self.to_transcripts(output, lengths)
 
     def forward(
-        self, waveforms: Tensor, lengths: Tensor, *, spell: bool = True, views: int = 1
+        self, waveforms: Tensor, lengths: Tensor, wanted: Wanted = "spelling", views: int = 1
     ) -> ModelOutput:
         """Run the network on a padded batch: waveforms (B, S) float32, lengths (B,) samples.
 
         Args:
-            spell: whether the tokens are looked at: a search over phones does without a speller.
-            views: how often the network hears the speech (`asr.warp`); what comes out is the mean.
+            wanted: "spelling": tokens, by the speller where there is one; "tokens": those of the
+                network's own head; "phones": all networks of the bundle hear, and what comes out is
+                the mean of their phones. Nothing is worked out for what is not wanted.
+            views: how often each network hears the speech (`asr.warp`); what comes out is the mean.
         """
-        heard = FrequencyViews(views, self.model.config.features)
+        configs = [self.model.config]
+        networks = [self._network]
+        if wanted == "phones":
+            configs += [model.config for model in self.bundle.others]
+            networks += self._others
+        waveforms, lengths = waveforms.to(self.device), lengths.to(self.device)
         autocast = torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
         )
         with torch.inference_mode(), autocast:
-            output: ModelOutput = self._network(
-                waveforms.to(self.device), lengths.to(self.device), heard,
-                views=views, spell=spell, average=True,
-            )  # fmt: skip
-        return output
+            outputs = [
+                network(
+                    waveforms, lengths, FrequencyViews(views, config.features),
+                    views=views, spell=wanted == "spelling", average=True,
+                )
+                for network, config in zip(networks, configs, strict=True)
+            ]  # fmt: skip
+            return together(outputs) if len(outputs) > 1 else outputs[0]
 
     def to_transcripts(self, output: ModelOutput, lengths: Tensor) -> list[Transcript]:
         """Decode a batch's log-probabilities; lengths (B,) samples give the durations."""

@@ -1,9 +1,9 @@
 """The weights of a language model, found on a development set.
 
-The network runs once, and once more for greedy decoding where a search is to hear several views; every
-trial decodes the same log-probabilities, over phones where the network writes them. First a grid of
-language-model weights and word bonuses at one beam size, then other beam sizes at the best of them; all
-with a second pass, if there is a neural language model, whose other shares come last.
+The network runs once, and once more for greedy decoding where a search is to hear several views or
+networks; every trial decodes the same log-probabilities, over phones where the network writes them.
+First a grid of language-model weights and word bonuses at one beam size, then other beam sizes at the
+best of them; all with a second pass, if there is a neural language model, whose other shares come last.
 """
 
 import math
@@ -25,7 +25,7 @@ from asr.binding import (
 from asr.breakdown import judged_words
 from asr.bundle import DEFAULT_SHARE, Decoding, load_bundle
 from asr.confidence import confidence_quality, fit_calibration
-from asr.decoder import GREEDY, Decoder
+from asr.decoder import GREEDY, Decoder, Wanted
 from asr.decoding.beam import BeamDecoder
 from asr.decoding.hypothesis import Hypothesis, LogProbs
 from asr.errors import AsrError, UsageError
@@ -92,8 +92,8 @@ def tune(
     if scale is None:
         scale = search_options(bundle.decoding, over_phones=False).acoustic_scale
     prepared = heard_once = _run_network(utterances, recognizer)
-    if views > 1:
-        prepared = _run_network(utterances, recognizer, views, spell=not search.over_phones)
+    if views > 1 or (search.wanted == "phones" and bundle.others):
+        prepared = _run_network(utterances, recognizer, search.wanted, views)
     trials = _Trials(progress, grid.num_trials(rescored=search.rescorer is not None))
 
     def run(decoding: Decoding) -> Trial:
@@ -156,7 +156,7 @@ class _Search:
     """Searches that differ in their options alone.
 
     Attributes:
-        over_phones: they read the network's phones.
+        wanted: what they read: the networks' phones, or the tokens.
         rescorer: the neural language model of the second pass; None: there is none.
     """
 
@@ -164,15 +164,16 @@ class _Search:
         self._bundle = recognizer.bundle
         self._lexicon = lexicon_of(self._bundle)
         self._language_model = bind_language_model(self._bundle, lm, self._lexicon)
-        self.over_phones = self._lexicon is not None
+        self.wanted: Wanted = "spelling" if self._lexicon is None else "phones"
         self.rescorer: BoundRescorer | None = None
         if rnnlm is not None:
             self.rescorer = bind_rescorer(self._bundle, rnnlm, self._language_model)
 
     def decoder(self, decoding: Decoding) -> Decoder:
-        options = search_options(decoding, over_phones=self.over_phones)
+        over_phones = self.wanted == "phones"
+        options = search_options(decoding, over_phones=over_phones)
         beam = BeamDecoder(alphabet_of(self._bundle, self._lexicon), options, self._language_model)
-        return Decoder(beam=beam, over_phones=self.over_phones, rescoring=self.rescoring(decoding))
+        return Decoder(beam=beam, over_phones=over_phones, rescoring=self.rescoring(decoding))
 
     def rescoring(self, decoding: Decoding) -> Rescoring | None:
         if self.rescorer is None or decoding.rnnlm_share == 0:
@@ -219,12 +220,15 @@ def _that_fit(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[st
 
 
 def _run_network(
-    utterances: Sequence[Utterance], recognizer: Recognizer, views: int = 1, *, spell: bool = True
+    utterances: Sequence[Utterance],
+    recognizer: Recognizer,
+    wanted: Wanted = "spelling",
+    views: int = 1,
 ) -> _Set:
     log_probs, failures = for_each_waveform(
         utterances,
         recognizer.sample_rate,
-        partial(recognizer.log_probs, spell=spell, views=views),
+        partial(recognizer.log_probs, wanted=wanted, views=views),
     )
     references = {
         utterance.utterance_id: utterance.text

@@ -12,10 +12,11 @@ import argparse
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
 from asr.binding import bind_language_model, lexicon_of
@@ -33,6 +34,7 @@ from asr.transcribe import Recognizer, load_model
 
 HEARD_EDGES = (1, 10, 100)  # times that training heard a word
 LENGTH_EDGES = (3, 5, 7, 9)  # characters of a word
+Waveforms = Sequence[NDArray[np.float32]]
 TRAINING = ("train-clean-5", "train-clean-100", "speechocean762/train", "kathleen/train")
 
 
@@ -89,12 +91,8 @@ def decode(
 ) -> list[Decoded]:
     """Greedily, and where asked for what the recognizer writes, before the others of its search."""
 
-    def heard(*, views: int = 1, spell: bool = True) -> dict[str, LogProbs]:
-        found, failures = for_each_waveform(
-            utterances,
-            recognizer.sample_rate,
-            partial(recognizer.log_probs, views=views, spell=spell),
-        )
+    def heard(listen: Callable[[Waveforms], Sequence[LogProbs]]) -> dict[str, LogProbs]:
+        found, failures = for_each_waveform(utterances, recognizer.sample_rate, listen)
         if failures:
             raise SystemExit("\n".join(failures))
         return found
@@ -109,9 +107,9 @@ def decode(
         return dict.fromkeys(map(text, [*decoder.decode_batch([own]), *found]))
 
     greedy = Recognizer(recognizer.bundle)
-    once = searched = heard()
-    if n_best and recognizer.decoder.views > 1:
-        searched = heard(views=recognizer.decoder.views, spell=False)
+    once = searched = heard(recognizer.log_probs)
+    if n_best:
+        searched = heard(recognizer.decodable)
     found = []
     for one in utterances:
         own = searched[one.utterance_id]

@@ -143,11 +143,8 @@ def write_card(
     clean, foreign = sets[0], sets[1]
     genders = cut(clean, "dev-clean, ", gender_of(clean))
     ages = cut(foreign, "speechocean762, ", age_of(foreign))
-    sizes = {
-        name: (folder / name).stat().st_size / 1e6
-        for name in (WEIGHTS_FILE, LM_FILE, *([RNNLM_FILE] if bundle.rnnlm else []))
-    }
-    neural = f", neural one {sizes[RNNLM_FILE]:.1f} MB" if bundle.rnnlm else ""
+    networks = [folder / WEIGHTS_FILE, *folder.glob("network-*.safetensors")]
+    neural = f", neural one {megabytes(folder / RNNLM_FILE):.1f} MB" if bundle.rnnlm else ""
     speed = clean.greedy.audio_s / clean.greedy.wall_s, clean.beam.audio_s / clean.beam.wall_s
     vocabulary = len(set(load_ngram(folder / LM_FILE).words) - {UNKNOWN, BEGIN, END})
     return f"""{model_card(bundle)}
@@ -167,8 +164,8 @@ By speaker, dev-clean:
 {table("speaker", cut(clean, "", speaker_of(clean)))}
 
 On 2 CPU cores in float32, a second is enough for {speed[0]:.0f} s of dev-clean greedily, and for
-{speed[1]:.0f} s with the language model. Weights {sizes[WEIGHTS_FILE]:.1f} MB ({bundle.weights}), \
-language model {sizes[LM_FILE]:.1f} MB{neural}.
+{speed[1]:.0f} s with the language model. Weights {megabytes(*networks):.1f} MB ({bundle.weights}), \
+language model {megabytes(folder / LM_FILE):.1f} MB{neural}.
 
 ## Data and licences
 
@@ -187,6 +184,11 @@ than English, names and words of today (its language model has {vocabulary:,} wo
 and anything where a wrong word does harm. It writes no punctuation and no digits, and capitals either
 everywhere (`--upper`) or nowhere. Most voices that it has learnt from are readers of audiobooks.
 """
+
+
+def megabytes(*files: Path) -> float:
+    """What they take."""
+    return sum(file.stat().st_size for file in files) / 1e6
 
 
 def table(first: str, rows: Iterable[str]) -> str:

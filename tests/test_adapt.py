@@ -22,6 +22,7 @@ from asr.inputs import work_list
 from asr.lm import LmOptions, train_language_model
 from asr.lm_text import number_words
 from asr.manifest import Utterance, read_manifest, write_manifest
+from asr.model import AcousticModel
 from asr.tokenizer import BLANK, BpeTokenizer
 from asr.training import adapt as adapt_module
 from asr.training.adapt import Options, adapt
@@ -250,6 +251,45 @@ def test_a_model_of_phones_keeps_them(phone_bundle: Bundle, tmp_path: Path) -> N
     chosen = replace(chosen, overrides=letters)
     adapted = adapt(work_list([str(manifest)]), tmp_path / "letters", LISTENER, chosen)
     assert load_bundle(adapted.bundle_path).phones == ()
+
+
+def test_all_networks_learn_and_go_on_after_an_interruption(
+    phone_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = phone_bundle.model.config
+    config = replace(config, encoder=replace(config.encoder, hidden_size=12))
+    lm = write_language_model(tmp_path / "lm.ngram")
+    bundle = replace(
+        phone_bundle, language_model=lm, decoding=Decoding(0.7, 1.5, 16),
+        others=(AcousticModel(config).eval(),), weights="float16",
+    )  # fmt: skip
+    model = save_bundle(bundle, tmp_path / "model")
+    manifest = write_noise_manifest(tmp_path, 4)
+    chosen = Options(str(model), 1, overrides=(*QUICK, "trainer.max_epochs=1"))
+    run, starts = adapt_module.run, []
+
+    def interrupted(config: RunConfig) -> TrainedModel:
+        starts.append(str(config.init_from))
+        if len(starts) == 2:
+            raise KeyboardInterrupt
+        return run(config)
+
+    monkeypatch.setattr(adapt_module, "run", interrupted)
+    out, items = tmp_path / "out", work_list([str(manifest)])
+    with pytest.raises(KeyboardInterrupt):
+        adapt(items, out, LISTENER, chosen)
+    assert not (out / "bundle").exists()
+    adapted = adapt(items, out, LISTENER, replace(chosen, resume=True))
+    assert starts == [str(model), str(out / "network-2"), str(out / "network-2")]
+    (before,), (after,) = bundle.others, load_bundle(adapted.bundle_path).others
+    assert before.config == after.config
+    learnt = after.state_dict()
+    changed = {name for name, old in before.state_dict().items() if (old != learnt[name]).any()}
+    assert any("lstm" in name for name in changed)
+    assert any("phone_head" in name for name in changed)
+    letters = (*chosen.overrides, "loss.phone_weight=0", "loss.phone_crf=0")
+    adapted = adapt(items, tmp_path / "letters", LISTENER, replace(chosen, overrides=letters))
+    assert load_bundle(adapted.bundle_path).others == ()
 
 
 def test_a_model_of_pieces_keeps_them(tiny_bundle: Bundle, tmp_path: Path) -> None:

@@ -109,3 +109,6 @@ def test_damaged_packed_model_is_explained(pruned: NgramModel, tmp_path: Path) -
         load_ngram(path)
     with pytest.raises(LanguageModelError, match="no packed language model"):
         load_packed(write_language_model(tmp_path / "compiled.ngram"))
+    path.write_bytes(whole.replace(b"PACKED-2", b"PACKED-1", 1))
+    with pytest.raises(LanguageModelError, match="of another asr: pack it again"):
+        load_ngram(path)

@@ -98,27 +98,28 @@ def test_a_release_goes_on_where_it_was_broken_off(checkout: Path, tmp_path: Pat
     def release(**more: str) -> tuple[int, list[str]]:
         calls.write_text("")
         done = subprocess.run(
-            ["bash", str(checkout / "scripts/release"), "seed=2"],
+            ["bash", str(checkout / "scripts/release"), "seed=3"],
             env=environment | more, capture_output=True, text=True,
         )  # fmt: skip
         return done.returncode, calls.read_text().splitlines()
 
     status, asked = release(BREAKS_OFF="runs/release/speller")
     assert status != 0
-    commands = ["prepare"] * 3 + ["lm", "lm", "lexicon"] + ["train"] * 3
+    commands = ["prepare"] * 3 + ["lm", "lm", "lexicon"] + ["train"] * 4
     assert [call.split()[2] for call in asked] == commands
     assert "lexicon runs/release/lm/lm.ngram data/released/train-clean-5.jsonl" in asked[5]
     assert "recipe=librispeech/mini run_dir=runs/release/mini" in asked[6]
     assert "recipe=librispeech/released run_dir=runs/release/released" in asked[7]
     assert "init_from=runs/release/mini/bundle" in asked[7]
     assert all("loss.lexicon=runs/release/lm/lexicon.txt" in call for call in asked[6:8])
-    assert "recipe=librispeech/speller run_dir=runs/release/speller" in asked[8]
-    assert "init_from=runs/release/released/bundle" in asked[8]
+    assert asked[8] == asked[7].replace("release/released ", "release/second ") + " seed=2"
+    assert "recipe=librispeech/speller run_dir=runs/release/speller" in asked[9]
+    assert "init_from=runs/release/released/bundle" in asked[9]
     novels = "data/released/novels.txt.xz"
     assert f"lm train {novels} data/released/train-clean-100.txt" in asked[3]
     assert f"lm train-rnn {novels} data/released/train-clean-100.txt" in asked[4]
     assert (checkout / novels).readlink() == data / "lm/novels.txt.xz"
-    assert all("resume=false" in call and call.endswith("seed=2") for call in asked[6:])
+    assert all("resume=false" in call and "seed=3" in call for call in asked[6:])
     noise = checkout / "data/released/noise"
     test_clips = sorted(path.name for path in (noise / "test").iterdir())
     assert test_clips == ["b-2-A.opus", "b-2-B.opus"]  # the fifth recording, both clips of it
@@ -132,6 +133,7 @@ def test_a_release_goes_on_where_it_was_broken_off(checkout: Path, tmp_path: Pat
         "-m asr export runs/release/speller/bundle",
         "-m asr tune data/released/dev-clean.jsonl",
     ]
+    assert asked[1].endswith("--with runs/release/second/bundle")
     assert "resume=true init_from=runs/release/released/bundle" in asked[0]
     assert asked[-1].startswith("scripts/model_card.py --model asr/pretrained")
     text = checkout / "data/released/train-clean-100.txt"

@@ -67,10 +67,11 @@ def adapt(
 ) -> int:
     """Make a model fit the speakers and rooms of recordings that nobody has transcribed.
 
-    The model writes down what it hears, with its language model, and its network is trained on that;
+    The model writes down what it hears, with its language model, and its networks are trained on that;
     then once more from the better texts. The new model is for these recordings, and for others of the
-    same people and places; keep the first one for others. 1.5 hours took half an hour on two cores. A
-    recording that cannot be read is named, the others are used, and the exit status is 1.
+    same people and places; keep the first one for others. 1.5 hours took half an hour on two cores for
+    each network (`asr export --alone` makes a model of one). A recording that cannot be read is named,
+    the others are used, and the exit status is 1.
 
     Example: asr adapt interviews -o adapted && asr transcribe interviews -m adapted/bundle -o out
     """

@@ -47,12 +47,26 @@ def export(
     without_lm: Annotated[
         bool, typer.Option("--without-lm", help="Leave the language models out.")
     ] = False,
+    others: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="MODEL",
+            help="Have this model's network hear along in a search over phones; may be given again.",
+        ),
+    ] = None,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Leave out the networks that hear along.")
+    ] = False,
 ) -> None:
-    """Copy a model, with its weights rounded or its language model changed.
+    """Copy a model: weights rounded, another language model, other networks beside its own.
 
     float16 takes half and int8 a quarter of float32's space; both are computed with as floats.
-    A language model that is put in keeps the weights that `asr tune` found for the one before:
-    tune again. What the model card says of licences and measurements comes along, as the original's.
+    Networks that write the same phones can hear the speech together (--with): a search reads the mean
+    of what they hear and makes fewer errors, for the work of all of them; greedy decoding hears with
+    the model's own alone. A language model that is put in keeps the weights that `asr tune` found for
+    the one before: tune again. What the model card says of licences and measurements comes along, as
+    the original's.
 
     Example: asr export runs/librispeech/mini/bundle -o small --weights int8 --lm lm
     """
@@ -62,7 +76,8 @@ def export(
     if without_lm and (lm is not None or rnnlm is not None):
         raise UsageError("--without-lm excludes --lm and --rnnlm")
     folder = export_bundle(
-        model, out, weights=weights, lm=lm, without_lm=without_lm, lexicon=lexicon, rnnlm=rnnlm
-    )
+        model, out, weights=weights, lm=lm, without_lm=without_lm, lexicon=lexicon, rnnlm=rnnlm,
+        others=others or (), alone=alone,
+    )  # fmt: skip
     for file in sorted(folder.iterdir()):
         typer.echo(f"{file}  {file.stat().st_size / 1e6:.2f} MB")

@@ -9,6 +9,7 @@ are natural logarithms; ARPA files hold base 10.
 """
 
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -162,7 +163,7 @@ def damage_explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise LanguageModelError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
         raise LanguageModelError(
             f"{path} is damaged or cut off: make it again from its ARPA file ({error})"
         ) from None

@@ -1,11 +1,14 @@
-"""Language models in a quarter of the space, for shipping: what can be worked out is left out, and
-probabilities become codes of eight bits (as KenLM's -q 8: Federico & Bertoldi 2006).
+"""Language models in an eighth of the space, for shipping: what can be worked out is left out,
+probabilities become codes of eight bits (as KenLM's -q 8: Federico & Bertoldi 2006), and the whole is
+deflated (RFC 1950).
 
 An n-gram of two words or more is stored as the place of its suffix (itself without its first word) among
-the children of its context's suffix: its word, its suffix and its next state follow from that.
+the children of its context's suffix: its word, its suffix and its next state follow from that. Places
+ascend among siblings: what is kept is how many lie between one and the one before.
 """
 
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +29,8 @@ from asr.decoding.ngram import (
     parents_of,
 )
 
-MAGIC = b"ASR-NGRAM-PACKED-1\n"
+_KIND = b"ASR-NGRAM-PACKED-"
+MAGIC = _KIND + b"2\n"
 _MAX_CODES = 256
 
 
@@ -41,8 +45,10 @@ def save_packed(model: NgramModel, path: Path | str) -> None:
         entries = {name: [array.dtype.str, array.shape] for name, array in arrays.items()}
         header = {"counts": model.counts, "arrays": entries}
         file.write(MAGIC + json.dumps(header).encode() + b"\n")
+        deflate = zlib.compressobj(zlib.Z_BEST_COMPRESSION)
         for array in arrays.values():
-            file.write(array.tobytes())
+            file.write(deflate.compress(array.tobytes()))
+        file.write(deflate.flush())
 
 
 def load_packed(path: Path | str) -> NgramModel:
@@ -55,18 +61,26 @@ def load_packed(path: Path | str) -> NgramModel:
     with damage_explained(path):
         with path.open("rb") as file:
             if file.readline() != MAGIC:
-                raise LanguageModelError(f"{path} is no packed language model")
+                raise LanguageModelError(
+                    f"{path} is no packed language model, or one of another asr: pack it again"
+                )
             header = json.loads(file.readline())
-            arrays = {}
-            for name, (dtype, shape) in header["arrays"].items():
-                array = np.fromfile(file, np.dtype(dtype), int(np.prod(shape)))
-                arrays[name] = array.reshape(shape)
+            inflate = zlib.decompressobj()
+            rest = file.read()
+        arrays = {}
+        for name, (dtype, shape) in header["arrays"].items():
+            size = np.dtype(dtype).itemsize * int(np.prod(shape))
+            content = inflate.decompress(rest, size) if size else b""
+            rest = inflate.unconsumed_tail
+            arrays[name] = np.frombuffer(content, dtype).reshape(shape)
+        if inflate.decompress(rest, 1) or not inflate.eof:  # where the checksum of all is
+            raise ValueError("its end is not where it should be")
         return _unpacked(tuple(header["counts"]), arrays)
 
 
 def is_packed(path: Path | str) -> bool:
-    """Whether the file at `path` begins like a packed model."""
-    return begins_with(path, MAGIC)
+    """Whether the file at `path` begins like a packed model, be it of another asr."""
+    return begins_with(path, _KIND)
 
 
 def suffixes_of(model: NgramModel) -> NDArray[np.int64]:
@@ -96,13 +110,16 @@ def _packed(model: NgramModel) -> Iterator[tuple[str, NDArray[Any]]]:
     yield "text", np.frombuffer("\n".join(model.words).encode(), np.uint8)
     first_siblings = contexts["first_child"][suffixes[parents_of(model)]]
     places = suffixes[1:] - first_siblings
+    steps = np.diff(places, prepend=0)
+    eldest = contexts["first_child"][:-1][np.diff(contexts["first_child"]) > 0] - 1
+    steps[eldest] = places[eldest] + 1  # as from -1
     first = 1
     for order, count in enumerate(model.counts, start=1):
         level = slice(first, first + count)
         if order == 1:
             yield "log_probs 1", nodes["log_prob"][level]
         else:
-            yield f"places {order}", _to_bytes(places[first - 1 : first - 1 + count])
+            yield f"gaps {order}", _to_bytes(steps[first - 1 : first - 1 + count] - 1)
             yield from _coded(f"log_probs {order}", nodes["log_prob"][level])
         if order < model.order:
             children = np.diff(contexts["first_child"][first : first + count + 1])
@@ -130,8 +147,9 @@ def _unpacked(counts: tuple[int, ...], arrays: dict[str, NDArray[Any]]) -> Ngram
             nodes["log_prob"][level] = arrays["log_probs 1"]
         else:
             siblings = first_child[suffixes[first_parent:first]]  # of the suffix of each context
-            places = _from_bytes(arrays[f"places {k}"])
-            suffixes[level] = np.repeat(siblings, children[k - 1]) + places
+            places = np.cumsum(_from_bytes(arrays[f"gaps {k}"]) + 1)
+            before = np.concatenate([[0], places])[first_child[first_parent:first] - first]
+            suffixes[level] = np.repeat(siblings - before - 1, children[k - 1]) + places
             words[level] = words[suffixes[level]]
             nodes["log_prob"][level] = _decoded(arrays, f"log_probs {k}")
         next_states[level] = next_states[suffixes[level]]

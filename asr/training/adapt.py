@@ -1,8 +1,8 @@
 """`asr adapt`: a model made to fit recordings that nobody has transcribed (self-training).
 
-In each round the model writes down what it hears, with its language models, and the network of the model
-that was there first is trained on that: a later round begins with better texts, not with a network that
-has learnt the errors of the round before.
+In each round the model writes down what it hears, with its language models, and each network of the
+model that was there first is trained on that: a later round begins with better texts, not with networks
+that have learnt the errors of the round before.
 """
 
 import hashlib
@@ -87,6 +87,10 @@ def adapt(items: Sequence[Item], out: Path, listener: Listener, options: Options
     state = {"settings": recognizer.settings, "clips": _digest(clips)}
     _check_same(out, state)
     write_atomically(out / _STATE_FILE, [json.dumps(state, indent=2), "\n"])
+    other_configs = [
+        _recipe(start, recognizer.device.type, replace(options, model=str(model)))
+        for model in _write_others(start, out)
+    ]
     failures = dict.fromkeys(clips.failures)
     bundle_path = out / BUNDLE_FOLDER
     for number in range(1, options.rounds + 1):
@@ -96,11 +100,13 @@ def adapt(items: Sequence[Item], out: Path, listener: Listener, options: Options
                 recognizer = listener(str(bundle_path))
             say(f"round {number} of {options.rounds}: listening to {clips.hours:.2f} h")
             failures |= dict.fromkeys(_write_labels(folder, clips, recognizer))
-        trained = folder / "run" / BUNDLE_FOLDER
-        if not is_bundle(trained):
-            run(_of_round(config, folder))
-        save_bundle(_with_search_of(start, load_bundle(trained), clips), bundle_path)
-        shutil.rmtree(folder / "run" / CHECKPOINT_FOLDER, ignore_errors=True)
+        trained = [_trained(config, folder, folder / "run")]
+        for other, its_config in enumerate(other_configs if trained[0].phones else (), 2):
+            say(f"round {number} of {options.rounds}: network {other}")
+            trained.append(_trained(its_config, folder, folder / f"run-{other}"))
+        save_bundle(_with_search_of(start, trained, clips), bundle_path)
+        for checkpoints in folder.glob(f"*/{CHECKPOINT_FOLDER}"):
+            shutil.rmtree(checkpoints, ignore_errors=True)
     return Adapted(bundle_path, clips.hours, tuple(failures))
 
 
@@ -158,8 +164,23 @@ def _write_labels(folder: Path, clips: Clips, recognizer: Recognizer) -> tuple[s
     return failures
 
 
-def _of_round(config: RunConfig, folder: Path) -> RunConfig:
-    run_dir = folder / "run"
+def _write_others(start: Bundle, out: Path) -> list[Path]:
+    """The networks that hear along, each as a model to begin with."""
+    alone = replace(start, others=(), language_model=None, rnnlm=None)
+    return [
+        save_bundle(replace(alone, model=model), out / f"network-{number}")
+        for number, model in enumerate(start.others, 2)
+    ]
+
+
+def _trained(config: RunConfig, folder: Path, run_dir: Path) -> Bundle:
+    """A network trained on what the round in `folder` has heard, or what an earlier call has trained."""
+    if not is_bundle(run_dir / BUNDLE_FOLDER):
+        run(_of_round(config, folder, run_dir))
+    return load_bundle(run_dir / BUNDLE_FOLDER)
+
+
+def _of_round(config: RunConfig, folder: Path, run_dir: Path) -> RunConfig:
     data = replace(
         config.data,
         train=[str(folder / _LABELS_FILE)],
@@ -170,8 +191,9 @@ def _of_round(config: RunConfig, folder: Path) -> RunConfig:
     return replace(config, run_dir=str(run_dir), resume=begun, data=data)
 
 
-def _with_search_of(start: Bundle, trained: Bundle, clips: Clips) -> Bundle:
-    """The trained network with all that the first model has besides."""
+def _with_search_of(start: Bundle, networks: Sequence[Bundle], clips: Clips) -> Bundle:
+    """The trained networks with all that the first model has besides."""
+    trained, *others = networks
     training = replace(
         trained.training,
         data=f"{clips.hours:.2f} h without transcripts; started from model {start.model_id}",
@@ -187,5 +209,6 @@ def _with_search_of(start: Bundle, trained: Bundle, clips: Clips) -> Bundle:
         phones=trained.phones,
         lexicon=trained.lexicon,
         training=training,
+        others=tuple(other.model for other in others),
         sections=above + start.sections if start.sections else "",
     )

@@ -1,0 +1,46 @@
+"""Several networks that hear the same speech: a search reads the mean of their phones.
+
+Networks of like quality err in different places; what they agree on is what was said (Dietterich 2000,
+Multiple Classifier Systems; for speech recognition Deng & Platt 2014, Interspeech). What is averaged are
+log-probabilities, as of views (`asr.warp`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from asr.errors import UsageError
+from asr.model import AcousticModel, ModelConfig, ModelOutput, geometric_mean
+
+
+def check_together(first: ModelConfig, other: ModelConfig) -> None:
+    """UsageError where two networks' phones cannot be averaged frame by frame.
+
+    That they are the same phones, in the same order, is for the caller to know.
+    """
+    if not first.num_phones:
+        raise UsageError("the networks write no phones")
+    if _frames(first) != _frames(other):
+        raise UsageError("the networks' frames are not the same stretches of the speech")
+
+
+def without_speller(model: AcousticModel) -> AcousticModel:
+    """The network with all that its phones need."""
+    alone = AcousticModel(replace(model.config, speller=None), empty=True)
+    needed = alone.state_dict().keys()
+    weights = {name: tensor for name, tensor in model.state_dict().items() if name in needed}
+    alone.load_state_dict(weights, assign=True)
+    return alone.eval()
+
+
+def _frames(config: ModelConfig) -> tuple[int, int, int, int]:
+    """All that `ModelConfig.num_output_frames` depends on, and the rate."""
+    features = config.features
+    return features.sample_rate, features.n_fft, features.hop_length, config.encoder.subsampling
+
+
+def together(outputs: Sequence[ModelOutput]) -> ModelOutput:
+    """The first network's output with the mean of all networks' phones (B, T', P)."""
+    phones = [output.phones for output in outputs if output.phones is not None]
+    return outputs[0]._replace(phones=geometric_mean(torch.stack(phones)))
