@@ -212,8 +212,8 @@ class BpeTokenizer(Tokenizer):
     def unknown_characters(self, texts: Iterable[str]) -> Counter[str]:
         """Characters that are no piece; spaces and their like only divide words."""
         known = self._ids.keys() - {MARK}
-        characters = (char for text in texts for char in "".join(text.split()))
-        return Counter(char for char in characters if char not in known)
+        counts = Counter(itertools.chain.from_iterable("".join(text.split()) for text in texts))
+        return Counter({char: count for char, count in counts.items() if char not in known})
 
 
 TOKENIZERS: Mapping[str, type[CharTokenizer] | type[BpeTokenizer]] = MappingProxyType(
