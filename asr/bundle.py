@@ -13,32 +13,36 @@ import itertools
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
-
-import safetensors.torch
-from safetensors import SafetensorError
+from typing import Any
 
 from asr.card import card_sections, model_card
 from asr.confidence import Calibration
-from asr.encoder import EncoderConfig
 from asr.ensemble import check_together
 from asr.errors import AsrError
-from asr.features import FeatureConfig
 from asr.model import AcousticModel, ModelConfig
+from asr.network_file import (
+    BundleError,
+    check_hash,
+    file_hash,
+    front_and_encoder,
+    load_network,
+    network_config,
+    network_files,
+    save_network,
+)
 from asr.pronunciation import Phones, read_lexicon, write_lexicon
-from asr.quantize import STORED, pack_weights, unpack_weights
+from asr.quantize import STORED
 from asr.text import DEFAULT_NORMALIZER, get_normalizer
 from asr.tokenizer import TOKENIZERS, CharTokenizer, Tokenizer
 from asr.warp import check_views
 
 FORMAT_VERSION = 1
-_FILES = CONFIG_FILE, TOKENS_FILE, WEIGHTS_FILE, CARD_FILE, LM_FILE, RNNLM_FILE, LEXICON_FILE = (
+_FILES = CONFIG_FILE, TOKENS_FILE, CARD_FILE, LM_FILE, RNNLM_FILE, LEXICON_FILE = (
     "config.json",
     "tokens.json",
-    "model.safetensors",
     "README.md",
     "lm.ngram",
     "rnnlm.safetensors",
@@ -48,11 +52,6 @@ DEFAULT_MODEL = "default"
 DEFAULT_SHARE = 0.5  # of a neural language model in the language model's score
 SHIPPED = Path(__file__).parent / "pretrained"  # the bundle that comes with asr
 _DECODERS = ("greedy", "beam")
-_Config = TypeVar("_Config", FeatureConfig, EncoderConfig)
-
-
-class BundleError(AsrError):
-    """A folder that is not a usable bundle; the message names the file and what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +132,14 @@ class Bundle:
     others: tuple[AcousticModel, ...] = ()
 
     @property
+    def networks(self) -> tuple[AcousticModel, ...]:
+        """All of them, the first one first."""
+        return (self.model, *self.others)
+
+    @property
     def num_parameters(self) -> int:
         """Of all networks."""
-        return sum(model.num_parameters for model in (self.model, *self.others))
+        return sum(model.num_parameters for model in self.networks)
 
 
 def save_bundle(bundle: Bundle, path: Path | str) -> Path:
@@ -160,26 +164,24 @@ def _save(bundle: Bundle, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
-        _save_model(bundle.model, staging / WEIGHTS_FILE, bundle.weights)
+        hashes = [
+            save_network(model, file, bundle.weights)
+            for file, model in zip(network_files(staging), bundle.networks, strict=False)
+        ]
         (staging / TOKENS_FILE).write_text(
             json.dumps(bundle.tokenizer.tokens, ensure_ascii=False, indent=0) + "\n", "utf-8"
         )
-        config = _config(bundle, _sha256(staging / WEIGHTS_FILE))
-        if bundle.others:
-            config["others"] = [
-                _save_other(model, file, bundle.weights)
-                for model, file in zip(bundle.others, _other_files(staging), strict=False)
-            ]
+        config = _config(bundle, hashes)
         if bundle.language_model is not None:
             shutil.copyfile(bundle.language_model, staging / LM_FILE)
-            config["lm_sha256"] = _sha256(staging / LM_FILE)
+            config["lm_sha256"] = file_hash(staging / LM_FILE)
         if bundle.rnnlm is not None:
             shutil.copyfile(bundle.rnnlm, staging / RNNLM_FILE)
-            config["rnnlm_sha256"] = _sha256(staging / RNNLM_FILE)
+            config["rnnlm_sha256"] = file_hash(staging / RNNLM_FILE)
         if bundle.lexicon is not None:
             write_lexicon(read_lexicon(bundle.lexicon, bundle.phones), staging / LEXICON_FILE)
             config["phones"] = list(bundle.phones)
-            config["lexicon_sha256"] = _sha256(staging / LEXICON_FILE)
+            config["lexicon_sha256"] = file_hash(staging / LEXICON_FILE)
         (staging / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", "utf-8")
         (staging / CARD_FILE).write_text(model_card(bundle) + bundle.sections, "utf-8")
         staging.chmod(0o755)
@@ -193,32 +195,10 @@ def _save(bundle: Bundle, path: Path) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _save_model(model: AcousticModel, path: Path, weights: str) -> None:
-    tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
-    }
-    safetensors.torch.save_file(pack_weights(tensors, weights), path)
-
-
-def _save_other(model: AcousticModel, path: Path, weights: str) -> dict[str, Any]:
-    """Write a network that hears along; returns what config.json says of it."""
-    _save_model(model, path, weights)
-    return {
-        "features": dataclasses.asdict(model.config.features),
-        "encoder": dataclasses.asdict(model.config.encoder),
-        "sha256": _sha256(path),
-    }
-
-
-def _other_files(path: Path) -> Iterator[Path]:
-    """Of the networks that hear along: the second, the third, ..."""
-    return (path / f"network-{number}.safetensors" for number in itertools.count(2))
-
-
 def _replace_files(path: Path, staging: Path) -> None:
     """Put a bundle's files in the place of an older one's."""
-    no_longer = itertools.takewhile(Path.exists, _other_files(path))
-    for old in [*(path / name for name in _FILES), *no_longer]:
+    others = itertools.takewhile(Path.exists, itertools.islice(network_files(path), 1, None))
+    for old in [*(path / name for name in _FILES), *others]:
         if not (staging / old.name).exists():
             old.unlink(missing_ok=True)
     for new in staging.iterdir():
@@ -264,27 +244,20 @@ def load_bundle(path: Path | str) -> Bundle:
         kind = TOKENIZERS[config.get("tokenizer", CharTokenizer.kind)]
         tokenizer = kind(tuple(_read_json(path / TOKENS_FILE)))
         phones = tuple(map(str, config.get("phones", ())))
-        model_config = ModelConfig(
-            vocab_size=tokenizer.vocab_size,
-            features=_build(FeatureConfig, config["features"]),
-            encoder=_build(EncoderConfig, config["encoder"]),
-            num_phones=len(phones),
-            speller=_build(EncoderConfig, config["speller"]) if "speller" in config else None,
-        )
-        others = [_other_config(model_config, values) for values in config.get("others", ())]
-        other_hashes = [str(values["sha256"]) for values in config.get("others", ())]
+        first = network_config(config, tokenizer.vocab_size, len(phones))
+        others = config.get("others", ())
+        networks = [first, *(_other_config(first, values) for values in others)]
+        hashes = [str(config["model_sha256"]), *(str(values["sha256"]) for values in others)]
         get_normalizer(config["normalizer"])
         training = Training(**config["training"])
         decoding = _decoding(config.get("decoding"))
         greedy, beam = (_calibration(config.get(f"{name}_calibration")) for name in _DECODERS)
-        expected_hash = str(config["model_sha256"])
         weights = config.get("weights", "float32")
         if weights not in STORED:
             raise ValueError(f"weights are stored as {', '.join(STORED)}, not {weights!r}")
     except (KeyError, TypeError, ValueError, AttributeError, AsrError) as error:
         raise BundleError(f"{path}: {CONFIG_FILE} or {TOKENS_FILE} is damaged: {error}") from error
-    model = _load_model(path / WEIGHTS_FILE, model_config, expected_hash)
-    heard_along = map(_load_model, _other_files(path), others, other_hashes)
+    model, *heard_along = map(load_network, network_files(path), networks, hashes)
     model_id = hashlib.sha256(
         (path / CONFIG_FILE).read_bytes() + (path / TOKENS_FILE).read_bytes()
     ).hexdigest()[:16]
@@ -297,16 +270,16 @@ def load_bundle(path: Path | str) -> Bundle:
     )  # fmt: skip
 
 
-def _config(bundle: Bundle, weights_hash: str) -> dict[str, Any]:
+def _config(bundle: Bundle, hashes: Sequence[str]) -> dict[str, Any]:
+    """What config.json says, with the hashes of all networks' weights."""
     config = {
         "format_version": FORMAT_VERSION,
-        "features": dataclasses.asdict(bundle.model.config.features),
-        "encoder": dataclasses.asdict(bundle.model.config.encoder),
+        **front_and_encoder(bundle.model.config),
         "tokenizer": bundle.tokenizer.kind,
         "normalizer": bundle.normalizer,
         "training": dataclasses.asdict(bundle.training),
         "weights": bundle.weights,
-        "model_sha256": weights_hash,
+        "model_sha256": hashes[0],
     }
     if bundle.model.config.speller is not None:
         config["speller"] = dataclasses.asdict(bundle.model.config.speller)
@@ -316,17 +289,17 @@ def _config(bundle: Bundle, weights_hash: str) -> dict[str, Any]:
         calibration = getattr(bundle, f"{name}_calibration")
         if calibration is not None:
             config[f"{name}_calibration"] = dataclasses.asdict(calibration)
+    if bundle.others:
+        config["others"] = [
+            {**front_and_encoder(other.config), "sha256": its_hash}
+            for other, its_hash in zip(bundle.others, hashes[1:], strict=True)
+        ]
     return config
 
 
 def _other_config(first: ModelConfig, values: dict[str, Any]) -> ModelConfig:
-    """The configuration of a network that hears along, from what `_save_other` returned."""
-    other = ModelConfig(
-        first.vocab_size,
-        _build(FeatureConfig, values["features"]),
-        _build(EncoderConfig, values["encoder"]),
-        first.num_phones,
-    )
+    """The configuration of a network that hears along."""
+    other = network_config(values, first.vocab_size, first.num_phones)
     check_together(first, other)
     return other
 
@@ -355,29 +328,8 @@ def _calibration(values: dict[str, Any] | None) -> Calibration | None:
 def _checked(path: Path, expected_hash: str | None) -> Path | None:
     if expected_hash is None:
         return None
-    _check_hash(path, expected_hash)
+    check_hash(path, expected_hash)
     return path
-
-
-def _check_hash(path: Path, expected: str) -> None:
-    if not path.is_file():
-        raise BundleError(f"{path} is missing: copy the bundle again")
-    if _sha256(path) != expected:
-        raise BundleError(f"{path} is damaged (its SHA-256 is not the one in {CONFIG_FILE})")
-
-
-def _build(kind: type[_Config], arguments: dict[str, Any]) -> _Config:
-    return kind(**arguments)
-
-
-def _load_model(path: Path, config: ModelConfig, expected_hash: str) -> AcousticModel:
-    _check_hash(path, expected_hash)
-    try:
-        model = AcousticModel(config, empty=True)
-        model.load_state_dict(unpack_weights(safetensors.torch.load_file(path)), assign=True)
-    except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
-        raise BundleError(f"{path} does not fit {CONFIG_FILE}: {error}") from error
-    return model.eval()
 
 
 def _read_json(path: Path) -> Any:
@@ -387,8 +339,3 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BundleError(f"{path} is damaged: {error}") from None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

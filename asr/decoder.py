@@ -196,7 +196,7 @@ def make_decoder(bundle: Bundle, options: DecoderOptions | None = None) -> Decod
     views = options.views or search_views(bundle)
     name = _name(beam_options, language_model, rescoring, len(hot), over_phones=lexicon is not None)
     if lexicon is not None and bundle.others:
-        name += f", {1 + len(bundle.others)} networks"
+        name += f", {len(bundle.networks)} networks"
     name += _views_text(views)
     if lexicon is not None and language_model is not None:
         word_ids = language_model.ngram.word_ids

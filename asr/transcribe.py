@@ -174,11 +174,7 @@ class Recognizer:
                 the mean of their phones. Nothing is worked out for what is not wanted.
             views: how often each network hears the speech (`asr.warp`); what comes out is the mean.
         """
-        configs = [self.model.config]
-        networks = [self._network]
-        if wanted == "phones":
-            configs += [model.config for model in self.bundle.others]
-            networks += self._others
+        networks = [self._network, *(self._others if wanted == "phones" else ())]
         waveforms, lengths = waveforms.to(self.device), lengths.to(self.device)
         autocast = torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
@@ -186,10 +182,10 @@ class Recognizer:
         with torch.inference_mode(), autocast:
             outputs = [
                 network(
-                    waveforms, lengths, FrequencyViews(views, config.features),
+                    waveforms, lengths, FrequencyViews(views, model.config.features),
                     views=views, spell=wanted == "spelling", average=True,
                 )
-                for network, config in zip(networks, configs, strict=True)
+                for network, model in zip(networks, self.bundle.networks, strict=False)
             ]  # fmt: skip
             return together(outputs) if len(outputs) > 1 else outputs[0]
 

@@ -8,6 +8,7 @@ of each measurement; the card goes into the bundle as its README.md.
 """
 
 import argparse
+import itertools
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from asr.bundle import CARD_FILE, LM_FILE, RNNLM_FILE, WEIGHTS_FILE, Bundle, load_bundle
+from asr.bundle import CARD_FILE, LM_FILE, RNNLM_FILE, Bundle, load_bundle
 from asr.card import model_card
 from asr.clips import load_clips
 from asr.decoder_noise import without_decoder_noise
@@ -24,6 +25,7 @@ from asr.decoding.arpa import load_ngram
 from asr.decoding.ngram import BEGIN, END, UNKNOWN
 from asr.evaluate import Evaluation, evaluate
 from asr.manifest import Utterance, read_manifest, write_manifest
+from asr.network_file import network_files
 from asr.scoring import CorpusScore
 from asr.significance import wer_interval
 from asr.transcribe import Recognizer, load_model
@@ -143,7 +145,7 @@ def write_card(
     clean, foreign = sets[0], sets[1]
     genders = cut(clean, "dev-clean, ", gender_of(clean))
     ages = cut(foreign, "speechocean762, ", age_of(foreign))
-    networks = [folder / WEIGHTS_FILE, *folder.glob("network-*.safetensors")]
+    networks = itertools.islice(network_files(folder), len(bundle.networks))
     neural = f", neural one {megabytes(folder / RNNLM_FILE):.1f} MB" if bundle.rnnlm else ""
     speed = clean.greedy.audio_s / clean.greedy.wall_s, clean.beam.audio_s / clean.beam.wall_s
     vocabulary = len(set(load_ngram(folder / LM_FILE).words) - {UNKNOWN, BEGIN, END})
