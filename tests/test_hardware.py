@@ -21,7 +21,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, gpus: int) -> None:
         ({"accelerator": "gpu"}, "trainer.accelerator=gpu, but torch finds no such device"),
         ({"accelerator": "mps"}, "take trainer.accelerator=cpu"),
         ({"accelerator": "abacus"}, "must be one of auto, cpu, gpu, cuda, not 'abacus'"),
-        ({"precision": "16-mixed"}, "16-mixed needs a GPU: on a CPU take bf16-mixed"),
+        ({"precision": "16-mixed"}, "16-mixed needs a GPU: on a CPU take 32-true"),
         ({"accelerator": "cpu", "precision": "16-mixed"}, "16-mixed needs a GPU"),
     ],
 )

@@ -64,6 +64,7 @@ def test_unsuitable_chosen_python_is_not_replaced_by_another(checkout: Path) -> 
 
 STUB = """#!/usr/bin/env bash
 # In place of Python: writes down what it is asked for, and leaves what the next step looks for.
+if [[ $1 == -c ]]; then exit "${SLOW_BFLOAT16:-0}"; fi
 echo "$*" >> "$CALLS"
 for argument in "$@"; do
   case $argument in run_dir=*) run_dir=${argument#run_dir=} ;; esac
@@ -120,14 +121,17 @@ def test_a_release_goes_on_where_it_was_broken_off(checkout: Path, tmp_path: Pat
     assert f"lm train-rnn {novels} data/released/train-clean-100.txt" in asked[4]
     assert (checkout / novels).readlink() == data / "lm/novels.txt.xz"
     assert all("resume=false" in call and "seed=3" in call for call in asked[6:])
+    assert all("trainer.precision=bf16-mixed" in call for call in asked[6:])
+    assert "--precision bfloat16" in asked[4]
     noise = checkout / "data/released/noise"
     test_clips = sorted(path.name for path in (noise / "test").iterdir())
     assert test_clips == ["b-2-A.opus", "b-2-B.opus"]  # the fifth recording, both clips of it
     assert len(list((noise / "train").iterdir())) == 5
     assert (checkout / "data/released/rir").resolve() == data / "rir"
 
-    status, asked = release()
+    status, asked = release(SLOW_BFLOAT16="1")
     assert status == 0
+    assert "trainer.precision=32-true" in asked[0]
     assert [" ".join(call.split()[:4]) for call in asked[:-1]] == [
         "-m asr train recipe=librispeech/speller",
         "-m asr export runs/release/speller/bundle",

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from asr.bfloat16 import WORTHWHILE, speedup
 from asr.bundle import Bundle, is_bundle, load_bundle, save_bundle
-from asr.doctor import bfloat16_flags
 from asr.errors import UsageError
 from asr.items import Item
 from asr.labels import Clips, check_can_label, cut_clips, label, spread
@@ -80,7 +80,8 @@ def adapt(items: Sequence[Item], out: Path, listener: Listener, options: Options
     recognizer = listener(options.model)
     check_can_label(recognizer)
     start = recognizer.bundle
-    config = _recipe(start, recognizer.device.type, options)
+    preset = _trainer_preset(recognizer.device.type)
+    config = _recipe(start, preset, options)
     make_writable(out)
     _check_new(out, resume=options.resume)
     clips = cut_clips(items, recognizer.sample_rate, options.max_hours)
@@ -88,7 +89,7 @@ def adapt(items: Sequence[Item], out: Path, listener: Listener, options: Options
     _check_same(out, state)
     write_atomically(out / _STATE_FILE, [json.dumps(state, indent=2), "\n"])
     other_configs = [
-        _recipe(start, recognizer.device.type, replace(options, model=str(model)))
+        _recipe(start, preset, replace(options, model=str(model)))
         for model in _write_others(start, out)
     ]
     failures = dict.fromkeys(clips.failures)
@@ -110,14 +111,20 @@ def adapt(items: Sequence[Item], out: Path, listener: Listener, options: Options
     return Adapted(bundle_path, clips.hours, tuple(failures))
 
 
-def _recipe(start: Bundle, device: str, options: Options) -> RunConfig:
+def _trainer_preset(device: str) -> str:
+    """The fastest of `trainer=` for this machine."""
+    if device != "cpu":
+        return "gpu"
+    return "cpu-bf16" if speedup(training=True) >= WORTHWHILE else "auto"
+
+
+def _recipe(start: Bundle, trainer: str, options: Options) -> RunConfig:
     """The recipe for this model and this machine, under what the user says."""
-    on_cpu = "cpu-bf16" if bfloat16_flags() else "auto"
     own = {
         "recipe": "own-data/adapt",
         "init_from": quoted(options.model),
         "data.normalizer": start.normalizer,
-        "trainer": on_cpu if device == "cpu" else "gpu",
+        "trainer": trainer,
         **({} if start.phones else {"loss.phone_weight": "0", "loss.phone_crf": "0"}),
     }
     given = {override.partition("=")[0] for override in options.overrides}

@@ -75,7 +75,7 @@ class TrainerConfig:
     Attributes:
         devices: processes of each machine; -1 one for each GPU.
         num_nodes: machines.
-        precision: "32-true", "bf16-mixed" (also fast on CPUs with AVX512-BF16), "16-mixed" (GPU).
+        precision: "32-true", "bf16-mixed" (on some CPUs faster too: `asr doctor`), "16-mixed" (GPU).
         accumulate_batches: batches whose gradients are averaged for a step. Each batch counts the
             same, whatever its number of target tokens, as each rank's does under DDP: two batches are
             one of twice the size, weighted so. Batches left over at an epoch's end make a step too.

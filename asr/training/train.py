@@ -26,7 +26,7 @@ from asr.training.checkpoints import Checkpoint, checkpoint_to_resume
 from asr.training.config import RunConfig, load_config, to_yaml
 from asr.training.datamodule import Manifests, SpeechDataModule
 from asr.training.fitting import fit, say
-from asr.training.hardware import check_hardware
+from asr.training.hardware import check_hardware, slow_precision
 from asr.training.lit_module import AsrLitModule
 from asr.training.prepare import prepare
 from asr.training.run_watch import refresh_run_page
@@ -82,6 +82,8 @@ def run(config: RunConfig) -> TrainedModel:
     keep_freed_memory()
     if config.trainer.threads is not None:
         torch.set_num_threads(config.trainer.threads)
+    if note := slow_precision(config.trainer):
+        say(note)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     start = _start_from(config)
     manifests = prepare(config.data)
