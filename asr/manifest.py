@@ -16,6 +16,7 @@ from typing import Any
 
 from asr.collector import collection_paused
 from asr.errors import AsrError
+from asr.whole_file import writing
 
 _KNOWN_KEYS = frozenset(("utterance_id", "audio_filepath", "offset", "duration", "text", "speaker"))
 _SAID_BY_FOLDER = ("train", "dev", "test")  # names that every corpus has
@@ -60,7 +61,7 @@ def read_manifest(path: Path | str) -> list[Utterance]:
         with collection_paused():
             utterances = _read_lines(path)
     except OSError as error:
-        raise ManifestError(f"cannot read {path}: {error.strerror}") from None
+        raise ManifestError(f"cannot read {path}: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise ManifestError(
             f"{path} is no manifest: not UTF-8 text ({error.reason}); a manifest is JSON lines"
@@ -155,8 +156,16 @@ def write_manifest(path: Path | str, utterances: Iterable[Utterance]) -> int:
     """Write a manifest whole or not at all (temporary file, then rename); returns its line count.
 
     Audio below the manifest's folder is written as a relative path, other audio as an absolute one.
+
+    Raises:
+        AsrError: the disk does not take it.
     """
     path = Path(path)
+    with writing(path):
+        return _write(path, utterances)
+
+
+def _write(path: Path, utterances: Iterable[Utterance]) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     root = path.parent.resolve()
     count = 0

@@ -14,7 +14,7 @@ from asr.encoder import EncoderConfig
 from asr.errors import AsrError
 from asr.features import FeatureConfig
 from asr.model import AcousticModel, ModelConfig
-from asr.quantize import pack_weights, unpack_weights
+from asr.quantize import save_weights, unpack_weights
 
 
 class BundleError(AsrError):
@@ -30,10 +30,7 @@ def network_files(bundle: Path) -> Iterator[Path]:
 
 def save_network(model: AcousticModel, path: Path, weights: str) -> str:
     """Write a network's weights, stored as `weights` says (`asr.quantize`); returns their hash."""
-    tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
-    }
-    safetensors.torch.save_file(pack_weights(tensors, weights), path)
+    save_weights(model, path, weights)
     return file_hash(path)
 
 

@@ -10,7 +10,6 @@ import lzma
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 from asr.decoding.arpa import open_bytes
 from asr.errors import AsrError
 from asr.tokenizer import BLANK, SPACE
-from asr.whole_file import written_whole
+from asr.whole_file import writing, written_whole
 
 Phones = tuple[str, ...]
 
@@ -114,7 +113,7 @@ def vocabulary(words: Mapping[str, tuple[Phones, ...]]) -> Phones:
 
 def check_writable(path: Path) -> None:
     """Make the folder that a lexicon is to be written to. AsrError where it cannot be written there."""
-    with _writing(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "a folder is there")
@@ -142,7 +141,7 @@ def write_lexicon(lexicon: Lexicon, path: Path) -> None:
         content = lzma.compress(content, preset=9)
     elif path.suffix == ".bz2":
         content = bz2.compress(content)
-    with _writing(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if _is_stream(path):
             path.write_bytes(content)
@@ -154,13 +153,3 @@ def write_lexicon(lexicon: Lexicon, path: Path) -> None:
 def _is_stream(path: Path) -> bool:
     """Whether `path` is a pipe or a device, such as /dev/stdout: no file can take its place."""
     return path.exists() and not path.is_file()
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """What the system has against writing to `path` becomes an AsrError with the path."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise AsrError(f"cannot write the lexicon {path}: {reason}; choose another file") from None

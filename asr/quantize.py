@@ -8,7 +8,9 @@ precision in which words can change with what else is in the batch, though not h
 
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -54,6 +56,20 @@ def pack_weights(weights: Mapping[str, Tensor], stored: str) -> dict[str, Tensor
         else:
             packed[name] = tensor.half() if stored == "float16" else tensor
     return packed
+
+
+def save_weights(
+    network: nn.Module, path: Path, stored: str, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a network's weights, packed, to a safetensors file. Raises OSError.
+
+    (safetensors' own writing has another error for a full disk, and hides the file from other users.)
+    """
+    weights = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
+    }
+    packed = pack_weights(weights, stored)
+    path.write_bytes(safetensors.torch.save(packed, dict(metadata) if metadata else None))
 
 
 def unpack_weights(packed: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from asr.decoding.ngram import LanguageModelError
-from asr.quantize import pack_weights, unpack_weights
+from asr.quantize import save_weights, unpack_weights
 from asr.tokenizer import BLANK, BpeTokenizer
 
 FORMAT = "asr-rnnlm-1"
@@ -212,13 +212,8 @@ def save_rescorer(rescorer: Rescorer, path: Path, weights: str = "int8") -> None
         "pieces": rescorer.tokenizer.tokens[1:],
         "normalizer": rescorer.normalizer,
     }
-    tensors = {
-        name: tensor.detach().cpu().contiguous()
-        for name, tensor in rescorer.network.state_dict().items()
-    }
-    safetensors.torch.save_file(
-        pack_weights(tensors, weights), path, {_HEADER: json.dumps(header, ensure_ascii=False)}
-    )
+    described = {_HEADER: json.dumps(header, ensure_ascii=False)}
+    save_weights(rescorer.network, path, weights, described)
 
 
 def find_rnnlm(path: Path | str) -> Path:

@@ -5,6 +5,7 @@ call again goes on from it.
 """
 
 import hashlib
+import io
 import json
 import math
 import time
@@ -112,6 +113,7 @@ def train_rescorer(
 
     Raises:
         UsageError: options that cannot be, or a checkpoint in `out` of other options or texts.
+        AsrError: the disk does not take a checkpoint or the model.
     """
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = BpeTokenizer.from_texts(sentences, options.vocab_size, "--vocab-size")
@@ -126,7 +128,6 @@ def train_rescorer(
     rescorer = Rescorer(network.eval(), tokenizer, normalizer)
     with written_whole(out / MODEL_FILE) as partial:
         save_rescorer(rescorer, partial, options.weights)
-        partial.chmod(0o644)  # safetensors writes files for their owner alone
     (out / CHECKPOINT_FILE).unlink(missing_ok=True)
     return rescorer
 
@@ -201,8 +202,10 @@ class _Training:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
+        content = io.BytesIO()
+        torch.save(state, content)  # into a file it has no error of its own for a full disk
         with written_whole(self.checkpoint) as partial:
-            torch.save(state, partial)
+            partial.write_bytes(content.getbuffer())
 
     def _resume(self) -> None:
         if not self.checkpoint.is_file():

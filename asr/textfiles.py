@@ -99,7 +99,7 @@ def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise TextFileError(f"cannot read {path}: {error.strerror}") from None
+        raise TextFileError(f"cannot read {path}: {error.strerror or error}") from None
     encoding = next(
         (name for mark, name in _BYTE_ORDER_MARKS if content.startswith(mark)), encoding
     )

@@ -10,12 +10,26 @@ from asr.errors import AsrError
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the system has against writing to `path` becomes an AsrError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise AsrError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+@contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to, which takes its place when the block ends without an error."""
+    """A path beside `path` to write to, which takes its place when the block ends without an error.
+
+    Raises:
+        AsrError: the disk does not take it.
+    """
     partial = path.with_name(f".{path.name}.partial")
     try:
-        yield partial
-        partial.replace(path)
+        with writing(path):
+            yield partial
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -43,6 +57,6 @@ def make_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         writable = os.access(folder, os.W_OK)
     except OSError as error:
-        raise AsrError(f"cannot make the folder {folder}: {error.strerror}") from None
+        raise AsrError(f"cannot make the folder {folder}: {error.strerror or error}") from None
     if not writable:
         raise AsrError(f"cannot write into the folder {folder}: no permission")

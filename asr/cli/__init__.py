@@ -81,4 +81,10 @@ def _run(arguments: list[str]) -> int:
             raise
         print(f"asr: {error}", file=sys.stderr)
         return error.exit_status
+    except OSError as error:  # such as a full disk; where a command has more to say, it has said it
+        if "--debug" in arguments:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"asr: {place}{error.strerror or error} (--debug: where)", file=sys.stderr)
+        return AsrError.exit_status
     return status if isinstance(status, int) else 0

@@ -52,7 +52,7 @@ def train(
     Example: asr lm train novels.txt.xz --order 3 --prune '0 0 1' -o lm
     """
     from asr.decoding.arpa_writer import write_arpa
-    from asr.errors import AsrError, UsageError
+    from asr.errors import UsageError
     from asr.lm import LmOptions, train_language_model
     from asr.lm_text import TextSource, number_words, read_sentences
     from asr.whole_file import written_whole
@@ -71,11 +71,8 @@ def train(
         files.append((out / "lm.arpa", lambda path: write_arpa(model, path)))
     for path, write in files:
         _note(f"writing {path}")
-        try:
-            with written_whole(path) as partial:
-                write(partial)
-        except OSError as error:
-            raise AsrError(f"cannot write {path}: {error.strerror}") from None
+        with written_whole(path) as partial:
+            write(partial)
         typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
     typer.echo(_counts(model.counts))
 

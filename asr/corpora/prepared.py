@@ -14,6 +14,7 @@ from asr.corpora.probing import Progress, probe_all
 from asr.corpora.splits import Shares, split
 from asr.errors import AsrError
 from asr.manifest import Utterance, write_manifest
+from asr.whole_file import writing
 
 PROBLEMS_FILE = "problems.tsv"
 _OVERHANG_S = 0.5  # times may end this much after the audio: they are rounded by hand and by tools
@@ -108,10 +109,11 @@ def write_problems(path: Path, problems: Sequence[Problem]) -> Path | None:
     if not problems:
         path.unlink(missing_ok=True)
         return None
-    path.parent.mkdir(parents=True, exist_ok=True)
     rows = [("reason", "where", "what"), *((one.reason, one.where, one.what) for one in problems)]
     lines = ("\t".join(printable(cell) for cell in row) for row in rows)
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return path
 
 

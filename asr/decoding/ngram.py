@@ -128,7 +128,7 @@ class NgramModel:
             file.write(header)
             for name, array in arrays.items():
                 file.seek(start + entries[name]["offset"])
-                array.tofile(file)
+                file.write(np.ascontiguousarray(array).data)
             file.truncate(start + offset)
 
 

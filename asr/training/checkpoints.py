@@ -50,7 +50,7 @@ class WholeFiles(TorchCheckpointIO):
         except OSError as error:
             partial.unlink(missing_ok=True)
             raise AsrError(
-                f"cannot write checkpoint {path}: {error.strerror}. Earlier checkpoints are "
+                f"cannot write checkpoint {path}: {error.strerror or error}. Earlier checkpoints are "
                 "untouched: make room, then go on with resume=true"
             ) from error
 

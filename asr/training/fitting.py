@@ -59,8 +59,8 @@ def _explained(
         if error.errno not in _DISK_FULL:
             return None
         return AsrError(
-            f"the disk of {trainer.default_root_dir} is full ({error.strerror}): make room, then go "
-            "on with resume=true"
+            f"the disk of {trainer.default_root_dir} is full ({error.strerror or error}): make room, "
+            "then go on with resume=true"
         )
     if lost := lost_worker(error):
         return lost

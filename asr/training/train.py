@@ -230,7 +230,7 @@ def _start_run_dir(run_dir: Path, config: RunConfig, data: SpeechDataModule) -> 
         write_atomically(run_dir / "left_out.txt", lines)
         write_atomically(run_dir / CONFIG_FILE, [to_yaml(config)])
     except OSError as error:
-        raise AsrError(f"cannot write to run_dir {run_dir}: {error.strerror}") from None
+        raise AsrError(f"cannot write to run_dir {run_dir}: {error.strerror or error}") from None
 
 
 def _finish(

@@ -154,7 +154,7 @@ def _write_cache(
         write_atomically(index_file, [json.dumps(spans)])
     except OSError as error:
         raise AsrError(
-            f"cannot write the waveform cache {data_file}: {error.strerror}; {_OTHER_PLACE}"
+            f"cannot write the waveform cache {data_file}: {error.strerror or error}; {_OTHER_PLACE}"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
