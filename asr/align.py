@@ -20,7 +20,7 @@ from asr.tokenizer import BLANK_ID
 from asr.transcribe import Recognizer
 from asr.transcript import Transcript
 from asr.utterances import load_utterance
-from asr.whole_file import write_atomically
+from asr.whole_file import write_atomically, writing
 from asr.words import to_transcript
 
 BATCH_SIZE = 8
@@ -126,7 +126,12 @@ def cut(aligned: Aligned, max_s: float) -> list[Utterance]:
 
 
 def write_alignments(aligned: Sequence[Aligned], out: Path) -> list[Path]:
-    """Write OUT/words.ctm and OUT/textgrids/UTTERANCE.TextGrid; the paths written."""
+    """Write OUT/words.ctm and OUT/textgrids/UTTERANCE.TextGrid; the paths written. Raises AsrError."""
+    with writing(out):
+        return _write(aligned, out)
+
+
+def _write(aligned: Sequence[Aligned], out: Path) -> list[Path]:
     grids = out / "textgrids"
     grids.mkdir(parents=True, exist_ok=True)
     lines, paths = [], [out / "words.ctm"]
