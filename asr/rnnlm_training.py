@@ -10,11 +10,12 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -103,6 +104,7 @@ def train_rescorer(
     out: Path,
     report: Report | None = None,
     *,
+    start: Rescorer | None = None,
     checkpoint_seconds: float = 300.0,
 ) -> Rescorer:
     """Train a model, and write it to `out`/rnnlm.safetensors.
@@ -110,26 +112,36 @@ def train_rescorer(
     Args:
         sentences: already normalised.
         report: told every 100 steps.
+        start: a model to go on from: its pieces, sizes and weights, in place of those of `options`.
+            Characters that it cannot write are left out of the sentences.
 
     Raises:
         UsageError: options that cannot be, or a checkpoint in `out` of other options or texts.
         AsrError: the disk does not take a checkpoint or the model.
     """
     out.mkdir(parents=True, exist_ok=True)
-    tokenizer = BpeTokenizer.from_texts(sentences, options.vocab_size, "--vocab-size")
-    corpus = _encode(sentences, tokenizer, options.max_pieces)
-    config = RnnLmConfig(
-        tokenizer.vocab_size, options.embedding_size, options.hidden_size, options.num_layers
-    )
     torch.manual_seed(options.seed)
-    network = RnnLm(config)
-    training = _Training(network, corpus, options, out / CHECKPOINT_FILE, tokenizer)
+    rescorer = start or _new(sentences, normalizer, options)
+    network = RnnLm(rescorer.network.config)
+    network.load_state_dict(rescorer.network.state_dict())
+    rescorer = replace(rescorer, network=network)
+    corpus = _encode(sentences, rescorer, options.max_pieces)
+    training = _Training(rescorer, corpus, options, out / CHECKPOINT_FILE)
     training.run(report, checkpoint_seconds)
-    rescorer = Rescorer(network.eval(), tokenizer, normalizer)
+    network.eval()
     with written_whole(out / MODEL_FILE) as partial:
         save_rescorer(rescorer, partial, options.weights)
     (out / CHECKPOINT_FILE).unlink(missing_ok=True)
     return rescorer
+
+
+def _new(sentences: Sequence[str], normalizer: str, options: RnnLmOptions) -> Rescorer:
+    """A model that has learnt the pieces of its words and nothing else."""
+    tokenizer = BpeTokenizer.from_texts(sentences, options.vocab_size, "--vocab-size")
+    config = RnnLmConfig(
+        tokenizer.vocab_size, options.embedding_size, options.hidden_size, options.num_layers
+    )
+    return Rescorer(RnnLm(config), tokenizer, normalizer)
 
 
 class _Training:
@@ -137,15 +149,14 @@ class _Training:
 
     def __init__(
         self,
-        network: RnnLm,
+        rescorer: Rescorer,
         corpus: _Pieces,
         options: RnnLmOptions,
         checkpoint: Path,
-        tokenizer: BpeTokenizer,
     ) -> None:
-        self.network, self.corpus, self.options = network, corpus, options
+        self.network, self.corpus, self.options = rescorer.network, corpus, options
         self.checkpoint = checkpoint
-        self.optimizer = torch.optim.AdamW(network.parameters(), options.lr, weight_decay=0.0)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), options.lr, weight_decay=0.0)
         self.batches = [
             batch
             for epoch in range(options.epochs)
@@ -154,7 +165,8 @@ class _Training:
         self.num_steps = len(self.batches)
         self.step = 0
         texts = hashlib.sha256(corpus.pieces.tobytes() + corpus.starts.tobytes()).hexdigest()
-        self.identity = json.dumps([asdict(options), tokenizer.tokens, texts])
+        weights = hashlib.sha256(safetensors.torch.save(self.network.state_dict())).hexdigest()
+        self.identity = json.dumps([asdict(options), rescorer.tokenizer.tokens, texts, weights])
 
     def run(self, report: Report | None, checkpoint_seconds: float) -> None:
         self._resume()
@@ -218,8 +230,8 @@ class _Training:
             ) from None
         if state["identity"] != self.identity:
             raise UsageError(
-                f"{self.checkpoint} is of a training with other options or texts: remove it, or choose "
-                "another folder"
+                f"{self.checkpoint} is of a training with other options or texts, or from another "
+                "model: remove it, or choose another folder"
             )
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -267,10 +279,10 @@ def padded(
     return torch.from_numpy(inputs), torch.from_numpy(targets)
 
 
-def _encode(sentences: Sequence[str], tokenizer: BpeTokenizer, max_pieces: int) -> _Pieces:
+def _encode(sentences: Sequence[str], rescorer: Rescorer, max_pieces: int) -> _Pieces:
     def parts() -> Iterator[list[int]]:
         for sentence in sentences:
-            encoded = tokenizer.encode(sentence)
+            encoded = rescorer.encode(sentence.split())
             for first in range(0, len(encoded), max_pieces):
                 yield encoded[first : first + max_pieces]
 

@@ -1,5 +1,6 @@
 """`asr lm train`, `asr lm train-rnn` and `asr lm info`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import typer
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from asr.bundle import Bundle, save_bundle
 from asr.cli.lm import register
 from asr.decoding.arpa import load_ngram
 from asr.errors import AsrError, UsageError
@@ -70,6 +72,43 @@ def test_train_rnn_then_info(tmp_path: Path) -> None:
     assert "parameters" in run("info", out / "rnnlm.safetensors")
     with pytest.raises(UsageError, match=r"--vocab-size=2001: the training texts give \d+ tokens"):
         run("train-rnn", text, "-o", out)
+
+
+def test_a_neural_model_goes_on_with_other_texts(tmp_path: Path, tiny_bundle: Bundle) -> None:
+    """From its file, its folder or a bundle that has it; the pieces stay, and it fits the new text."""
+    text, more, out = tmp_path / "t.txt", tmp_path / "more.txt", tmp_path / "rnn"
+    text.write_text(TEXT.upper())
+    more.write_text("A dog and a dog and a dog, ~\n" * 20)
+    sizes = ("--vocab-size", 26, "--embedding-size", 8, "--hidden-size", 16)
+    few = ("--epochs", 3, "--batch-pieces", 32, "--lr", 0.01, "--weights", "float32")
+    run("train-rnn", text, "-o", out, *sizes, *few)
+    before = load_rescorer(out)
+    heard = [["a", "dog", "and", "a", "dog", "and", "a", "dog"]]
+    bundle = save_bundle(replace(tiny_bundle, rnnlm=out / "rnnlm.safetensors"), tmp_path / "bundle")
+    learnt = []
+    for number, start in enumerate((out, out / "rnnlm.safetensors", bundle)):
+        again = tmp_path / f"again{number}"
+        run("train-rnn", more, "-o", again, "--init-from", start, *few)
+        learnt.append(load_rescorer(again))
+    for after in learnt:
+        assert after.tokenizer == before.tokenizer
+        assert after.network.config == before.network.config
+        assert after.perplexity(heard) == learnt[0].perplexity(heard)
+    assert learnt[0].perplexity(heard) < 0.8 * before.perplexity(heard)
+    run("train-rnn", more, "-o", tmp_path / "same", "--init-from", out, *few, "--lr", 1e-9)
+    same = load_rescorer(tmp_path / "same").perplexity(heard)
+    assert same == pytest.approx(before.perplexity(heard), rel=1e-4)
+    bare = save_bundle(tiny_bundle, tmp_path / "bare")
+    for options, message in (
+        (("--hidden-size", 16), "--hidden-size is that of the model of --init-from"),
+        (("--layers", 1), "--layers is that of the model"),
+        (("--normalizer", "none"), "learnt texts of the normaliser asr-en-1"),
+        (("--init-from", bare), "has no neural language model"),
+        (("--init-from", tmp_path / "absent"), "cannot read|No such file"),
+    ):
+        with pytest.raises(AsrError, match=message):
+            run("train-rnn", more, "-o", tmp_path / "no", "--init-from", out, *options)
+    assert not (tmp_path / "no").exists()
 
 
 def test_info_of_a_neural_model_reads_a_text_as_the_model_does(tmp_path: Path) -> None:

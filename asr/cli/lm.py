@@ -1,7 +1,7 @@
 """`asr lm`: language models from text, n-grams and neural."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from asr.lm_text import Progress
+    from asr.rnnlm import Rescorer
     from asr.rnnlm_training import Progress as TrainingProgress
 
 TEXT_HELP = "Text files, a sentence a line; also .gz, .xz, .bz2, and manifests (.jsonl)."
@@ -80,12 +81,22 @@ def train(
 def train_rnn(
     text: Annotated[list[Path], typer.Argument(help=TEXT_HELP)],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the model.")] = Path("rnnlm"),
+    init_from: Annotated[
+        str | None,
+        typer.Option(
+            help="Go on from a neural model, or a bundle's (`default`): its pieces, sizes and weights. "
+            "Take a lower --lr, such as 1e-3."
+        ),
+    ] = None,
     vocab_size: Annotated[
-        int, typer.Option(help="BPE pieces that it writes, the end of a sentence among them.")
-    ] = 2001,
-    embedding_size: Annotated[int, typer.Option(help="Size of a piece's embedding.")] = 256,
-    hidden_size: Annotated[int, typer.Option(help="LSTM cells a layer.")] = 640,
-    layers: Annotated[int, typer.Option(help="LSTM layers.")] = 1,
+        int | None,
+        typer.Option(help="BPE pieces that it writes, the end of a sentence among them.  [2001]"),
+    ] = None,
+    embedding_size: Annotated[
+        int | None, typer.Option(help="Size of a piece's embedding.  [256]")
+    ] = None,
+    hidden_size: Annotated[int | None, typer.Option(help="LSTM cells a layer.  [640]")] = None,
+    layers: Annotated[int | None, typer.Option(help="LSTM layers.  [1]")] = None,
     epochs: Annotated[int, typer.Option(help="Times that the text is read.")] = 2,
     batch_pieces: Annotated[int, typer.Option(help="Pieces in a batch.")] = 4096,
     lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 4e-3,
@@ -95,7 +106,9 @@ def train_rnn(
     ] = "float32",
     weights: Annotated[str, typer.Option(help="Stored as float32, float16 or int8.")] = "int8",
     threads: Annotated[int | None, typer.Option(help="CPU threads.", min=1)] = None,
-    normalizer: Normalizer = "asr-en-1",
+    normalizer: Annotated[
+        str | None, typer.Option(help="Text normaliser; else that of --init-from, or asr-en-1.")
+    ] = None,
     skip_fields: SkipFields = 0,
 ) -> None:
     """Train a neural language model, an LSTM, for a second pass of decoding.
@@ -106,17 +119,26 @@ def train_rnn(
     AVX512-BF16 two epochs of 17.5 million words took 79 minutes.
 
     Example: asr lm train-rnn novels.txt.xz -o rnnlm
+
+    To texts of your own: asr lm train-rnn letters.txt --init-from default --lr 1e-3 -o letters
     """
     import torch
 
     from asr.lm_text import TextSource, read_sentences
     from asr.rnnlm_training import MODEL_FILE, RnnLmOptions, train_rescorer
+    from asr.text import DEFAULT_NORMALIZER
 
+    sizes = {
+        "vocab_size": vocab_size,
+        "embedding_size": embedding_size,
+        "hidden_size": hidden_size,
+        "num_layers": layers,
+    }
+    given = {name: size for name, size in sizes.items() if size is not None}
+    start = None if init_from is None else _start(init_from, given, normalizer)
+    normalizer = start.normalizer if start else normalizer or DEFAULT_NORMALIZER
     options = RnnLmOptions(
-        vocab_size=vocab_size,
-        embedding_size=embedding_size,
-        hidden_size=hidden_size,
-        num_layers=layers,
+        **given,
         epochs=epochs,
         batch_pieces=batch_pieces,
         lr=lr,
@@ -129,10 +151,33 @@ def train_rnn(
     source = TextSource(tuple(text), normalizer, skip_fields)
     read = _making(out, read_sentences(source, _progress()))
     sentences = [" ".join(words) for words in read]
-    _note(f"{len(sentences)} sentences; learning {vocab_size} pieces")
-    train_rescorer(sentences, normalizer, options, out, _say)
+    to_learn = f"learning {options.vocab_size} pieces" if start is None else "going on"
+    _note(f"{len(sentences)} sentences; {to_learn}")
+    train_rescorer(sentences, normalizer, options, out, _say, start=start)
     path = out / MODEL_FILE
     typer.echo(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+
+
+def _start(model: str, sizes: Mapping[str, int], normalizer: str | None) -> "Rescorer":
+    """The neural model to go on from: a file, a folder with one, or that of a bundle."""
+    from asr.bundle import bundle_folder, is_bundle, load_bundle
+    from asr.errors import UsageError
+    from asr.rnnlm import load_rescorer
+
+    folder = bundle_folder(model)
+    path = load_bundle(model).rnnlm if is_bundle(folder) else folder
+    if path is None:
+        raise UsageError(f"{model} has no neural language model to go on from")
+    start = load_rescorer(path)
+    if sizes:
+        option = next(iter(sizes)).removeprefix("num_").replace("_", "-")
+        raise UsageError(f"--{option} is that of the model of --init-from: leave it out")
+    if normalizer not in (None, start.normalizer):
+        raise UsageError(
+            f"the model of --init-from has learnt texts of the normaliser {start.normalizer}: "
+            "leave --normalizer out"
+        )
+    return start
 
 
 def info(
