@@ -106,16 +106,18 @@ def test_a_release_goes_on_where_it_was_broken_off(checkout: Path, tmp_path: Pat
 
     status, asked = release(BREAKS_OFF="runs/release/speller")
     assert status != 0
-    commands = ["prepare"] * 3 + ["lm", "lm", "lexicon"] + ["train"] * 4
+    commands = ["prepare"] * 3 + ["lm", "lm", "lexicon"] + ["train"] * 5
     assert [call.split()[2] for call in asked] == commands
     assert "lexicon runs/release/lm/lm.ngram data/released/train-clean-5.jsonl" in asked[5]
     assert "recipe=librispeech/mini run_dir=runs/release/mini" in asked[6]
     assert "recipe=librispeech/released run_dir=runs/release/released" in asked[7]
     assert "init_from=runs/release/mini/bundle" in asked[7]
     assert all("loss.lexicon=runs/release/lm/lexicon.txt" in call for call in asked[6:8])
-    assert asked[8] == asked[7].replace("release/released ", "release/second ") + " seed=2"
-    assert "recipe=librispeech/speller run_dir=runs/release/speller" in asked[9]
-    assert "init_from=runs/release/released/bundle" in asked[9]
+    assert asked[8] == asked[6].replace("release/mini ", "release/mini-2 ") + " seed=2"
+    second = asked[7].replace("release/released ", "release/second ").replace("mini/b", "mini-2/b")
+    assert asked[9] == f"{second} seed=2"
+    assert "recipe=librispeech/speller run_dir=runs/release/speller" in asked[10]
+    assert "init_from=runs/release/released/bundle" in asked[10]
     novels = "data/released/novels.txt.xz"
     assert f"lm train {novels} data/released/train-clean-100.txt" in asked[3]
     assert f"lm train-rnn {novels} data/released/train-clean-100.txt" in asked[4]
