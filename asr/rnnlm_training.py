@@ -4,13 +4,14 @@ Deterministic for a seed and a number of threads. A checkpoint is written every 
 call again goes on from it.
 """
 
+import copy
 import hashlib
 import io
 import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -121,14 +122,12 @@ def train_rescorer(
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
-    rescorer = start or _new(sentences, normalizer, options)
-    network = RnnLm(rescorer.network.config)
-    network.load_state_dict(rescorer.network.state_dict())
-    rescorer = replace(rescorer, network=network)
-    corpus = _encode(sentences, rescorer, options.max_pieces)
+    rescorer = copy.deepcopy(start) if start else _new(sentences, normalizer, options)
+    rescorer.network.train()
+    corpus = _encode(sentences, rescorer.tokenizer, options.max_pieces)
     training = _Training(rescorer, corpus, options, out / CHECKPOINT_FILE)
     training.run(report, checkpoint_seconds)
-    network.eval()
+    rescorer.network.eval()
     with written_whole(out / MODEL_FILE) as partial:
         save_rescorer(rescorer, partial, options.weights)
     (out / CHECKPOINT_FILE).unlink(missing_ok=True)
@@ -279,10 +278,12 @@ def padded(
     return torch.from_numpy(inputs), torch.from_numpy(targets)
 
 
-def _encode(sentences: Sequence[str], rescorer: Rescorer, max_pieces: int) -> _Pieces:
+def _encode(sentences: Sequence[str], tokenizer: BpeTokenizer, max_pieces: int) -> _Pieces:
+    left_out = str.maketrans("", "", "".join(tokenizer.unknown_characters(sentences)))
+
     def parts() -> Iterator[list[int]]:
         for sentence in sentences:
-            encoded = rescorer.encode(sentence.split())
+            encoded = tokenizer.encode(sentence.translate(left_out) if left_out else sentence)
             for first in range(0, len(encoded), max_pieces):
                 yield encoded[first : first + max_pieces]
 
