@@ -22,7 +22,7 @@ def model_card(bundle: "Bundle") -> str:
 | network | {encoder.num_layers} x {encoder.hidden_size} bidirectional LSTM, CTC, \
 {bundle.model.num_parameters / 1e6:.2f} M parameters{_others_text(bundle)} |
 | input | {features.kind}, {features.num_features} coefficients, {features.sample_rate} Hz, \
-subsampling x{encoder.subsampling} |
+{encoder.conv_kind} subsampling x{encoder.subsampling} |
 | output | {tokenizer.vocab_size - 1} {tokenizer.unit}{_phones_text(bundle)}, \
 text normaliser `{bundle.normalizer}` |
 {_speller_row(bundle)}\

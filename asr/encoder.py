@@ -6,7 +6,7 @@ reaches a valid frame. On a CPU this is several times faster than PackedSequence
 within rounding (`tests/test_encoder.py`, `scripts/bench/lstm.py`).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,6 +18,9 @@ from asr.errors import UsageError
 # subsampling factor -> strides of the two convolutions
 _STRIDES = {1: (1, 1), 2: (1, 2), 3: (1, 3), 4: (2, 2)}
 _KERNEL_SIZE = 5
+_IMAGE_KERNELS = ((3, 3), (5, 3), (3, 3), (3, 3))  # frames, bands
+_BAND_STRIDES = (2, 1, 2, 1)
+CONV_KINDS = ("conv1d", "conv2d")
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,9 @@ class EncoderConfig:
 
     Attributes:
         subsampling: input frames per encoder frame: 1, 2, 3 or 4.
-        conv_channels: channels between the two convolutions.
+        conv_kind: "conv1d": two convolutions over time, which see all features of a frame at once; or
+            "conv2d": four over time and frequency, for spectra (features.kind=logmel).
+        conv_channels: channels after the first convolution; for conv2d a quarter of 128 is plenty.
         hidden_size: LSTM cells per direction.
         num_layers: bidirectional layers.
         dropout: after the convolutions and in front of every residual addition; one mask for all
@@ -44,8 +49,13 @@ class EncoderConfig:
     dropout: float = 0.2
     recurrent_dropout: float = 0.0
     projection_size: int | None = None
+    conv_kind: str = "conv1d"
 
     def __post_init__(self) -> None:
+        if self.conv_kind not in CONV_KINDS:
+            raise UsageError(
+                f"encoder.conv_kind must be {' or '.join(CONV_KINDS)}, not {self.conv_kind!r}"
+            )
         if self.subsampling not in _STRIDES:
             raise UsageError(
                 f"encoder.subsampling must be one of {sorted(_STRIDES)}, not {self.subsampling}"
@@ -88,7 +98,8 @@ class BiLSTMEncoder(nn.Module):
     def __init__(self, num_features: int, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.subsampling = ConvSubsampling(num_features, config)
+        subsampling = Conv2dSubsampling if config.conv_kind == "conv2d" else Conv1dSubsampling
+        self.subsampling = subsampling(num_features, config)
         self.layers = nn.ModuleList(ResidualBiLSTM(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(config.output_size)
 
@@ -118,12 +129,37 @@ class BiLSTMEncoder(nn.Module):
         return Encoded(self.norm(hidden), lengths, tuple(intermediate))
 
 
-class ConvSubsampling(nn.Module):
-    """Two convolutions over time, the second (for factor 4, both) with a stride.
+class Subsampling(nn.Module):
+    """Convolutions with a ReLU after each, then dropout.
 
     Frames beyond each length are set to zero in front of each convolution, so that the last frames
     of an utterance see the same zeros alone as in a batch.
+
+    Attributes:
+        strides: of each convolution over time.
     """
+
+    strides: tuple[int, ...]
+    convolutions: nn.ModuleList
+
+    def output_lengths(self, lengths: Tensor) -> Tensor:
+        """Each stride s maps a length L to ceil(L / s)."""
+        for stride in self.strides:
+            lengths = (lengths + stride - 1).div(stride, rounding_mode="floor")
+        return lengths
+
+    def convolve(self, hidden: Tensor, lengths: Tensor) -> Iterator[Tensor]:
+        """What comes out of each convolution: (B, C, T, ...) -> (B, C', T', ...)."""
+        for stride, convolution in zip(self.strides, self.convolutions, strict=True):
+            frames = torch.arange(hidden.shape[2], device=hidden.device)
+            valid = (frames < lengths[:, None]).view(len(hidden), 1, -1, *[1] * (hidden.dim() - 3))
+            hidden = nn.functional.relu(convolution(hidden * valid))
+            lengths = (lengths + stride - 1).div(stride, rounding_mode="floor")
+            yield hidden
+
+
+class Conv1dSubsampling(Subsampling):
+    """Two convolutions over time, the second (for factor 4, both) with a stride."""
 
     def __init__(self, num_features: int, config: EncoderConfig) -> None:
         super().__init__()
@@ -135,21 +171,49 @@ class ConvSubsampling(nn.Module):
         )
         self.dropout = SequenceDropout(config.dropout)
 
-    def output_lengths(self, lengths: Tensor) -> Tensor:
-        """Each stride s maps a length L to ceil(L / s)."""
-        for stride in self.strides:
-            lengths = (lengths + stride - 1).div(stride, rounding_mode="floor")
-        return lengths
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Shape: (B, T, F), (B,) -> (B, T', D), (B,)."""
+        *_, hidden = self.convolve(features.transpose(1, 2), lengths)
+        return self.dropout(hidden.transpose(1, 2)), self.output_lengths(lengths)
+
+
+class Conv2dSubsampling(Subsampling):
+    """Four convolutions over time and frequency, then a linear layer over all that a frame has.
+
+    What a low voice shows in some bands a high one shows in others: a filter that moves over the
+    frequencies finds both (Deep Speech 2, Amodei et al. 2016, arXiv 1512.02595, section 3.5). The
+    first two have Conv1dSubsampling's strides over time; the first and the third, from which on there
+    are twice as many channels, halve the frequencies; the last is residual.
+    """
+
+    def __init__(self, num_features: int, config: EncoderConfig) -> None:
+        super().__init__()
+        self.strides = (*_STRIDES[config.subsampling], 1, 1)
+        channels = config.conv_channels
+        sizes = (1, channels, channels, 2 * channels, 2 * channels)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(
+                sizes[i], sizes[i + 1], kernel, stride, padding=(kernel[0] // 2, kernel[1] // 2)
+            )
+            for i, (kernel, stride) in enumerate(
+                zip(_IMAGE_KERNELS, zip(self.strides, _BAND_STRIDES, strict=True), strict=True)
+            )
+        )
+        for convolution in self.convolutions:
+            weight = convolution.get_parameter("weight")
+            if not weight.is_meta:
+                nn.init.kaiming_normal_(weight, nonlinearity="relu")
+        num_bands = num_features
+        for stride in _BAND_STRIDES:
+            num_bands = -(-num_bands // stride)
+        self.out = nn.Linear(sizes[-1] * num_bands, config.output_size)
+        self.dropout = SequenceDropout(config.dropout)
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Shape: (B, T, F), (B,) -> (B, T', D), (B,)."""
-        hidden = features.transpose(1, 2)
-        for stride, convolution in zip(self.strides, self.convolutions, strict=True):
-            frames = torch.arange(hidden.shape[2], device=hidden.device)
-            hidden = hidden * (frames < lengths[:, None]).unsqueeze(1)
-            hidden = nn.functional.relu(convolution(hidden))
-            lengths = (lengths + stride - 1).div(stride, rounding_mode="floor")
-        return self.dropout(hidden.transpose(1, 2)), lengths
+        *_, inputs, outputs = self.convolve(features.unsqueeze(1), lengths)
+        hidden = self.out((inputs + outputs).transpose(1, 2).flatten(2))
+        return self.dropout(hidden), self.output_lengths(lengths)
 
 
 class SequenceDropout(nn.Module):

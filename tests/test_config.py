@@ -164,6 +164,8 @@ def test_a_bad_override_fails_and_says_what_was_meant(override: str, message: st
             ["loss=cr-ctc", "augment.time_masks=0", "augment.freq_masks=0", "augment.vtlp=0"],
             "views that differ",
         ),
+        (["encoder.conv_kind=conv2d", "features.kind=mfcc"], "features.kind=logmel"),
+        (["encoder.conv_kind=conv3d"], "conv1d or conv2d, not 'conv3d'"),
     ],
 )
 def test_a_loss_that_the_network_cannot_have_is_refused(overrides: list[str], message: str) -> None:

@@ -1,6 +1,7 @@
 """The encoder against nn.LSTM on PackedSequence, and one utterance against its batch."""
 
 import doctest
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ from torch import Tensor, nn
 
 import asr.encoder
 from asr.encoder import (
+    CONV_KINDS,
     BiLSTM,
     BiLSTMEncoder,
+    Conv2dSubsampling,
     EncoderConfig,
     ResidualBiLSTM,
     SequenceDropout,
@@ -66,14 +69,17 @@ def test_a_plain_padded_lstm_would_be_wrong() -> None:
     assert (dense - exact)[1, :20].abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("conv_kind", CONV_KINDS)
 @pytest.mark.parametrize(
     ("subsampling", "projection_size"), [(1, None), (2, None), (3, None), (4, None), (3, 12)]
 )
-def test_output_does_not_depend_on_the_batch(subsampling: int, projection_size: int | None) -> None:
+def test_output_does_not_depend_on_the_batch(
+    subsampling: int, projection_size: int | None, conv_kind: str
+) -> None:
     torch.manual_seed(0)
     config = EncoderConfig(
         subsampling, conv_channels=8, hidden_size=16, num_layers=2, recurrent_dropout=0.5,
-        projection_size=projection_size,
+        projection_size=projection_size, conv_kind=conv_kind,
     )  # fmt: skip
     encoder = BiLSTMEncoder(10, config).eval()
     lengths = torch.tensor([50, 49, 31, 4, 1])
@@ -89,7 +95,10 @@ def test_output_does_not_depend_on_the_batch(subsampling: int, projection_size: 
             torch.testing.assert_close(together[row, :frames], alone[0], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("options", [{}, {"recurrent_dropout": 0.3, "projection_size": 12}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"recurrent_dropout": 0.3, "projection_size": 12}, {"conv_kind": "conv2d"}],
+)
 def test_gradients_reach_every_parameter(options: dict[str, Any]) -> None:
     config = EncoderConfig(conv_channels=8, hidden_size=16, num_layers=2, **options)
     encoder = BiLSTMEncoder(10, config)
@@ -97,6 +106,41 @@ def test_gradients_reach_every_parameter(options: dict[str, Any]) -> None:
     for name, parameter in encoder.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
+
+
+def test_conv2d_hears_a_shape_at_any_frequency() -> None:
+    """Four bands higher, the same numbers come out a band higher, each in its own channel."""
+    torch.manual_seed(0)
+    layer = Conv2dSubsampling(40, EncoderConfig(conv_channels=4, conv_kind="conv2d")).eval()
+    heard: list[Tensor] = []
+    layer.out.register_forward_pre_hook(
+        lambda _, args: heard.append(args[0].unflatten(-1, (8, 10)))
+    )
+    spectrum = torch.zeros(1, 30, 40)
+    spectrum[:, 10:20, 16:20] = torch.randn(10, 4)
+    lengths = torch.tensor([30])
+    layer(spectrum, lengths)
+    layer(spectrum.roll(4, dims=2), lengths)
+    low, high = heard
+    assert (low[..., 2:-2] - high[..., 2:-2]).abs().max() > 0.1
+    torch.testing.assert_close(high[..., 3:-2], low[..., 2:-3])
+
+
+def test_conv2d_equals_torchs_convolutions() -> None:
+    torch.manual_seed(0)
+    layer = Conv2dSubsampling(40, EncoderConfig(conv_channels=4, conv_kind="conv2d")).eval()
+    spectrum = torch.randn(1, 31, 40)
+    outputs, lengths = layer(spectrum, torch.tensor([31]))
+    first, second, third, last = (
+        partial(nn.functional.conv2d, **dict(c.named_parameters())) for c in layer.convolutions
+    )
+    hidden = first(spectrum[:, None], stride=(1, 2), padding=1).relu()
+    hidden = second(hidden, stride=(3, 1), padding=(2, 1)).relu()
+    hidden = third(hidden, stride=(1, 2), padding=1).relu()
+    hidden = hidden + last(hidden, padding=1).relu()
+    expected = layer.out(hidden.permute(0, 2, 1, 3).reshape(1, 11, 8 * 10))
+    assert lengths.tolist() == [11]
+    torch.testing.assert_close(outputs, expected)
 
 
 def test_forget_gate_bias_is_one() -> None:

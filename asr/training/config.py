@@ -142,6 +142,11 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         self.loss.taps(self.encoder.num_layers)
+        if self.encoder.conv_kind == "conv2d" and self.features.kind != "logmel":
+            raise UsageError(
+                "encoder.conv_kind=conv2d looks for shapes in a spectrum, which cepstra are not: set "
+                "features.kind=logmel"
+            )
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"seed must be 0 to {2**32 - 1}, not {self.seed}")
         if self.loss.consistency_weight and not self.augment.active:
