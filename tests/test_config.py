@@ -241,10 +241,10 @@ def test_the_written_configuration_is_the_run() -> None:
     ],
 )
 def test_groups_choose_several_keys_at_once(choice: str, expected: tuple[str, str, str]) -> None:
-    config = load_config(["recipe=librispeech/mini", choice])
+    config = load_config(["recipe=librispeech/clean-100", choice])
     trainer = config.trainer
     assert (config.features.kind, trainer.accelerator, trainer.precision) == expected
-    assert trainer.max_epochs == load_config(["recipe=librispeech/mini"]).trainer.max_epochs
+    assert trainer.max_epochs == load_config(["recipe=librispeech/clean-100"]).trainer.max_epochs
 
 
 @pytest.mark.parametrize(
@@ -268,6 +268,6 @@ def test_a_group_on_the_command_line_stands_above_the_recipe(
 
 def test_every_file_of_every_group_composes() -> None:
     for path in (config_root() / "conf").glob("*/*.yaml"):
-        load_config(["recipe=librispeech/mini", f"{path.parent.name}={path.stem}"])
+        load_config(["recipe=librispeech/clean-100", f"{path.parent.name}={path.stem}"])
     with pytest.raises(UsageError, match="features.*fbank"):
         load_config(["recipe=librispeech/mini", "features=fbank"])

@@ -145,7 +145,7 @@ class RunConfig:
         if self.encoder.conv_kind == "conv2d" and self.features.kind != "logmel":
             raise UsageError(
                 "encoder.conv_kind=conv2d looks for shapes in a spectrum, which cepstra are not: set "
-                "features.kind=logmel"
+                "features.kind=logmel, or encoder.conv_kind=conv1d"
             )
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"seed must be 0 to {2**32 - 1}, not {self.seed}")

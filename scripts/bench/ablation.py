@@ -22,7 +22,10 @@ from pathlib import Path
 RECIPE = "librispeech/mini"
 OFF = {
     "data.speeds": "[1.0]",
+    "features.kind": "mfcc",
     "features.n_mfcc": "40",
+    "encoder.conv_kind": "conv1d",
+    "encoder.conv_channels": "128",
     "encoder.dropout": "0.0",
     "augment.freq_masks": "0",
     "augment.time_masks": "0",
@@ -38,7 +41,9 @@ ADDED: tuple[tuple[str, Mapping[str, str | None]], ...] = (
     ("baseline", {}),
     ("+ speeds 0.85 to 1.15", {"data.speeds": None}),
     ("+ learning rate 3e-3 for 1.5e-3", {"optimizer.lr": None}),
-    ("+ 20 cepstra for 40", {"features.n_mfcc": None}),
+    ("+ 20 cepstra for 40", {"features.n_mfcc": "20"}),
+    ("+ log-mel for cepstra", {"features.kind": None}),
+    ("+ conv2d", {"encoder.conv_kind": None, "encoder.conv_channels": None}),
     ("+ SpecAugment", {"augment.freq_masks": None, "augment.time_masks": None}),
     ("+ Muon for AdamW", {"optimizer.kind": None}),
     ("+ variational dropout", {"encoder.dropout": None}),
