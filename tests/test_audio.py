@@ -349,6 +349,8 @@ def reader(request, monkeypatch):
     """The fallback in use."""
     if request.param == "PyAV":
         pytest.importorskip("av", reason="PyAV (extra media) is not installed")
+    elif not (shutil.which("ffmpeg") and shutil.which("ffprobe")):
+        pytest.skip("there is no ffmpeg on the PATH")
     else:
         monkeypatch.setattr(asr.codecs.importlib.util, "find_spec", lambda name: None)
     return {"PyAV": PyAVDecoder, "ffmpeg": FfmpegDecoder}[request.param]
