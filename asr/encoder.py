@@ -31,7 +31,7 @@ class EncoderConfig:
         subsampling: input frames per encoder frame: 1, 2, 3 or 4.
         conv_kind: "conv1d": two convolutions over time, which see all features of a frame at once; or
             "conv2d": four over time and frequency, for spectra (features.kind=logmel).
-        conv_channels: channels after the first convolution; for conv2d a quarter of 128 is plenty.
+        conv_channels: channels after the first convolution; 32 are plenty for conv2d.
         hidden_size: LSTM cells per direction.
         num_layers: bidirectional layers.
         dropout: after the convolutions and in front of every residual addition; one mask for all
