@@ -19,7 +19,7 @@ from asr.errors import UsageError
 _STRIDES = {1: (1, 1), 2: (1, 2), 3: (1, 3), 4: (2, 2)}
 _KERNEL_SIZE = 5
 _IMAGE_KERNELS = ((3, 3), (5, 3), (3, 3), (3, 3))  # frames, bands
-_BAND_STRIDES = (2, 1, 2, 1)
+_BAND_STRIDES = (2, 1, 2, 1)  # of the same convolutions
 CONV_KINDS = ("conv1d", "conv2d")
 
 
@@ -145,7 +145,7 @@ class Subsampling(nn.Module):
     def output_lengths(self, lengths: Tensor) -> Tensor:
         """Each stride s maps a length L to ceil(L / s)."""
         for stride in self.strides:
-            lengths = (lengths + stride - 1).div(stride, rounding_mode="floor")
+            lengths = _divided(lengths, stride)
         return lengths
 
     def convolve(self, hidden: Tensor, lengths: Tensor) -> Iterator[Tensor]:
@@ -154,8 +154,12 @@ class Subsampling(nn.Module):
             frames = torch.arange(hidden.shape[2], device=hidden.device)
             valid = (frames < lengths[:, None]).view(len(hidden), 1, -1, *[1] * (hidden.dim() - 3))
             hidden = nn.functional.relu(convolution(hidden * valid))
-            lengths = (lengths + stride - 1).div(stride, rounding_mode="floor")
+            lengths = _divided(lengths, stride)
             yield hidden
+
+
+def _divided(lengths: Tensor, stride: int) -> Tensor:
+    return (lengths + stride - 1).div(stride, rounding_mode="floor")
 
 
 class Conv1dSubsampling(Subsampling):
@@ -191,21 +195,17 @@ class Conv2dSubsampling(Subsampling):
         self.strides = (*_STRIDES[config.subsampling], 1, 1)
         channels = config.conv_channels
         sizes = (1, channels, channels, 2 * channels, 2 * channels)
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(
-                sizes[i], sizes[i + 1], kernel, stride, padding=(kernel[0] // 2, kernel[1] // 2)
-            )
-            for i, (kernel, stride) in enumerate(
-                zip(_IMAGE_KERNELS, zip(self.strides, _BAND_STRIDES, strict=True), strict=True)
-            )
-        )
+        num_bands = num_features
+        self.convolutions = nn.ModuleList()
+        for i, kernel in enumerate(_IMAGE_KERNELS):
+            strides = (self.strides[i], _BAND_STRIDES[i])
+            padding = (kernel[0] // 2, kernel[1] // 2)
+            self.convolutions.append(nn.Conv2d(sizes[i], sizes[i + 1], kernel, strides, padding))
+            num_bands = -(-num_bands // strides[1])
         for convolution in self.convolutions:
             weight = convolution.get_parameter("weight")
             if not weight.is_meta:
                 nn.init.kaiming_normal_(weight, nonlinearity="relu")
-        num_bands = num_features
-        for stride in _BAND_STRIDES:
-            num_bands = -(-num_bands // stride)
         self.out = nn.Linear(sizes[-1] * num_bands, config.output_size)
         self.dropout = SequenceDropout(config.dropout)
 
