@@ -107,7 +107,7 @@ class Bundle:
         rnnlm: path of the neural language model for a second pass, if it has one.
         greedy_calibration, beam_calibration: of word confidences, found by `asr tune`; None where
             not measured.
-        weights: how they are stored: "float32", or rounded to "float16" or "int8".
+        weights: how they are stored: "float32", or rounded to "float16", "int8" or "int7".
         phones: what the model's second head writes; empty where it has none.
         lexicon: path of the file that says how words are said in these phones.
         others: networks that write the same tokens and phones; they hear along in a search over phones.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from asr.bundle import LM_FILE, Bundle, load_bundle, save_bundle
+from asr.bundle import LM_FILE, RNNLM_FILE, Bundle, load_bundle, save_bundle
 from asr.ensemble import check_together, without_speller
 from asr.errors import UsageError
 
@@ -28,7 +28,8 @@ def export_bundle(
 
     Args:
         model: its folder, or "default".
-        weights: "float32", "float16" or "int8"; None: as they are stored.
+        weights: "float32", "float16", "int8" or "int7", of the networks and the neural language model;
+            None: as they are stored.
         lm: language model, compiled or ARPA, or a folder with one, that replaces the bundle's; packed.
         without_lm: leave the language models and their tuned values out.
         lexicon: file that replaces the bundle's: how words are said in the phones that it writes.
@@ -44,6 +45,8 @@ def export_bundle(
         LanguageModelError: a language model that cannot be used, or not with this bundle.
         UsageError: a lexicon for a model that writes no phones, networks that do not go together.
     """
+    from asr.rnnlm import load_rescorer, save_rescorer
+
     bundle = load_bundle(model)
     if lexicon is not None:
         if not bundle.phones:
@@ -61,7 +64,13 @@ def export_bundle(
         bundle = _with_networks_of(other, bundle)
     if lexicon is not None or lm is not None or rnnlm is not None:
         _check_fits(bundle, lm, rnnlm)
-    return save_with_language_model(bundle, out, lm, rnnlm)
+    neural = rnnlm or bundle.rnnlm
+    if weights is None or neural is None:
+        return save_with_language_model(bundle, out, lm, rnnlm)
+    with tempfile.TemporaryDirectory(prefix="asr-") as folder:
+        rounded = Path(folder) / RNNLM_FILE
+        save_rescorer(load_rescorer(neural), rounded, weights)
+        return save_with_language_model(bundle, out, lm, rounded)
 
 
 def _with_networks_of(path: Path | str, bundle: Bundle) -> Bundle:

@@ -4,7 +4,7 @@ import json
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from lzma import LZMAError
 from pathlib import Path
@@ -105,12 +105,17 @@ def _manifest_text(line: str) -> str:
     return text
 
 
-def number_words(sentences: Iterable[Sequence[str]], max_words: int | None = None) -> Corpus:
-    """Give ids to words, in order of first appearance.
+def number_words(
+    sentences: Iterable[Sequence[str]],
+    max_words: int | None = None,
+    listed: Collection[str] = (),
+) -> Corpus:
+    """Give ids to words, in order of first appearance; listed ones that never appear come last.
 
     Args:
         sentences: words of each sentence.
         max_words: keep this many words, the most frequent; the others become <unk>.
+        listed: words to keep besides, and to have where no sentence does.
 
     Raises:
         AsrError: there are no sentences.
@@ -127,16 +132,19 @@ def number_words(sentences: Iterable[Sequence[str]], max_words: int | None = Non
         stream.append(END_ID)
     if not stream:
         raise AsrError("the text has no words in it")
+    for word in listed:
+        ids.setdefault(word, len(ids))
     tokens = np.frombuffer(stream, np.int32)
     names = tuple(ids)
     if max_words is None or len(names) - len(SPECIAL_WORDS) <= max_words:
         return Corpus(names, tokens)
     counts = np.bincount(tokens, minlength=len(names))
     counts[: len(SPECIAL_WORDS)] = counts.max() + 1
-    kept = np.sort(np.argsort(-counts, kind="stable")[: max_words + len(SPECIAL_WORDS)])
-    renumbered = np.full(len(names), UNKNOWN_ID, np.int32)
-    renumbered[kept] = np.arange(len(kept))
-    return Corpus(tuple(names[word_id] for word_id in kept), renumbered[tokens])
+    kept = np.zeros(len(names), bool)
+    kept[np.argsort(-counts, kind="stable")[: max_words + len(SPECIAL_WORDS)]] = True
+    kept[[ids[word] for word in listed]] = True
+    renumbered = np.where(kept, np.cumsum(kept) - 1, UNKNOWN_ID).astype(np.int32)
+    return Corpus(tuple(names[word_id] for word_id in np.flatnonzero(kept)), renumbered[tokens])
 
 
 def count_unknown(sentences: Iterable[Sequence[str]], known: frozenset[str]) -> Counter[str]:

@@ -46,7 +46,7 @@ class RnnLmOptions:
         max_pieces: longer sentences are cut into parts of so many.
         lr: the highest learning rate of AdamW, after a warm-up; a cosine brings it to 0.
         precision: what matrices are multiplied in: "float32", or "bfloat16".
-        weights: how the model is stored: "float32", "float16" or "int8".
+        weights: how the model is stored: "float32", "float16", "int8" or "int7".
     """
 
     vocab_size: int = 2001

@@ -176,8 +176,9 @@ The weights and the language models are under asr's own licence, Apache-2.0. The
 {DATA.get(bundle.training.recipe, "Not known here.")}
 
 Language models: 109 English novels to 1925 (public domain; none that LibriSpeech's development and test
-sets were read from, but Kathleen's prompts are from novels of that time) and the transcripts of
-train-clean-100 (CC BY 4.0).{LEXICON if bundle.phones else ""}
+sets were read from, but Kathleen's prompts are from novels of that time), the transcripts of
+train-clean-100 (CC BY 4.0), and the words of SCOWL's lists to size 70 (K. Atkinson and others, free for
+any use), most of them without a sentence to learn from.{LEXICON if bundle.phones else ""}
 
 ## What it is not good for
 

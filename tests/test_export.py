@@ -25,6 +25,7 @@ from asr.decoding.packed import is_packed
 from asr.errors import AsrError, UsageError
 from asr.export import export_bundle
 from asr.pronunciation import read_lexicon
+from asr.rnnlm import load_rescorer
 
 TUNED = Decoding(0.7, 1.5, 16)
 
@@ -47,6 +48,18 @@ def test_rounded_weights_stay_rounded_in_copies_of_the_copy(model: Path, tmp_pat
     waveform, length = torch.randn(1, 16_000), torch.tensor([16_000])
     outputs = [load_bundle(path).model(waveform, length).log_probs for path in (model, small)]
     torch.testing.assert_close(*outputs, rtol=0, atol=0.1)
+
+
+def test_the_neural_language_model_is_rounded_too(tmp_path: Path) -> None:
+    files = [
+        export_bundle("default", tmp_path / weights, weights=weights) / RNNLM_FILE
+        for weights in ("float16", "int7")
+    ]
+    sizes = [file.stat().st_size for file in files]
+    assert sizes[1] < 0.45 * sizes[0]
+    text = [["a", "model", "of", "words"]]
+    perplexities = [load_rescorer(file).perplexity(text) for file in files]
+    assert perplexities[0] == pytest.approx(perplexities[1], rel=0.05)
 
 
 def test_a_language_model_is_put_in_packed_and_left_out_again(model: Path, tmp_path: Path) -> None:

@@ -101,6 +101,33 @@ def test_limited_vocabulary_keeps_the_frequent_words() -> None:
     assert corpus.tokens.tolist() == [1, 3, 3, 4, 0, 2, 1, 3, 4, 2]
 
 
+def test_listed_words_are_kept_or_come_last() -> None:
+    corpus = number_words(
+        [["a", "a", "b", "rare"], ["other", "a", "b"]], max_words=2, listed=("rare", "never", "a")
+    )
+    assert corpus.words == ("<unk>", "<s>", "</s>", "a", "b", "rare", "never")
+    assert corpus.tokens.tolist() == [1, 3, 3, 4, 5, 2, 1, 0, 3, 4, 2]
+    whole = number_words([["a", "b"]], listed=("never",))
+    assert whole.words == ("<unk>", "<s>", "</s>", "a", "b", "never")
+
+
+def test_a_listed_word_shares_what_smoothing_leaves_to_words_never_seen() -> None:
+    sentences = text(0, 3000)
+    without = train_language_model(number_words(sentences), LmOptions(3))
+    model = train_language_model(
+        number_words(sentences, listed=[f"new{i}" for i in range(200)]), LmOptions(3)
+    )
+    for context in ([], ["the"], ["the", "n1"], ["new7"]):
+        assert distribution(model, context) == pytest.approx(1, abs=1e-5)
+    new, unknown, before = (
+        lm.score_words([word], end=False)[0]
+        for lm, word in ((model, "new3"), (model, "xyzzy"), (without, "xyzzy"))
+    )
+    assert new == pytest.approx(unknown)
+    words = len(without.words) - 1  # <s> is not predicted
+    assert new - before == pytest.approx(np.log(words / (words + 200)), abs=1e-4)
+
+
 def test_perplexity_counts_unknown_words(corpus: Corpus) -> None:
     model = train_language_model(corpus, LmOptions(2))
     found = measure_perplexity(model, [["the", "n1"], ["xyzzy"]])

@@ -147,6 +147,22 @@ def test_options_reach_the_model(tmp_path: Path) -> None:
     assert not (out / "lm.arpa").exists()
 
 
+def test_words_of_a_list_are_known_though_no_text_has_them(tmp_path: Path) -> None:
+    text, first, second = (tmp_path / name for name in ("t.txt", "names.txt", "more.txt"))
+    text.write_text(TEXT)
+    first.write_text("Zanzibar\nPopcorn\n")
+    second.write_text("popcorn, television\n")
+    run(
+        "train", text, "-o", tmp_path / "lm", "--words", first, "--words", second, "--vocab-size", 1
+    )
+    words = load_ngram(tmp_path / "lm").words
+    assert words[-3:] == ("zanzibar", "popcorn", "television")
+    assert len(words) == 3 + 1 + 3
+    with pytest.raises(AsrError, match="No such file"):
+        run("train", text, "--words", tmp_path / "absent.txt", "-o", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
 def test_mistakes_are_explained(tmp_path: Path) -> None:
     text = tmp_path / "t.txt"
     text.write_text(TEXT)

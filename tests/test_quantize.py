@@ -24,21 +24,48 @@ def test_each_row_has_its_own_steps() -> None:
     torch.testing.assert_close(unpacked["b"], weights["b"], rtol=0, atol=0)
 
 
-def test_rounding_is_at_most_half_a_step() -> None:
+@pytest.mark.parametrize(("stored", "largest"), [("int8", 127), ("int7", 63)])
+def test_rounding_is_at_most_half_a_step(stored: str, largest: int) -> None:
     torch.manual_seed(0)
     weight = torch.randn(50, 7, 5)
-    unpacked = unpack_weights(pack_weights({"w": weight}, "int8"))["w"]
-    steps = weight.abs().amax(dim=(1, 2), keepdim=True) / 127
+    unpacked = unpack_weights(pack_weights({"w": weight}, stored))["w"]
+    steps = weight.abs().amax(dim=(1, 2), keepdim=True) / largest
     assert ((weight - unpacked).abs() <= 0.5001 * steps).all()
+    assert (weight - unpacked).abs().max() > 0.4 * steps.min()
+
+
+def test_seven_bits_are_packed_by_how_frequent_they_are() -> None:
+    torch.manual_seed(0)
+    weights = {"w": torch.randn(400, 300), "b": torch.randn(400)}
+    packed = pack_weights(weights, "int7")
+    assert packed["w"].dtype == torch.uint8
+    assert 0.75 < len(packed["w"]) / weights["w"].numel() < 0.83  # 6.4 bits of 8
+    assert unpack_weights(packed)["w"].shape == (400, 300)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"w": torch.full((9,), 255, dtype=torch.uint8)},
+        {"w.shape": torch.tensor([20, 31])},
+        {"w.shape": torch.tensor([20, 29])},
+    ],
+)
+def test_damaged_steps_are_refused(damage: dict[str, torch.Tensor]) -> None:
+    packed = pack_weights({"w": torch.randn(20, 30)}, "int7")
+    with pytest.raises((ValueError, RuntimeError), match=r"inflated|shape|size"):
+        unpack_weights(packed | damage)
 
 
 def test_a_row_of_zeros_stays_zero() -> None:
     weights = {"w": torch.zeros(2, 3)}
-    assert unpack_weights(pack_weights(weights, "int8"))["w"].tolist() == [[0.0] * 3] * 2
+    for stored in ("int8", "int7"):
+        assert unpack_weights(pack_weights(weights, stored))["w"].tolist() == [[0.0] * 3] * 2
 
 
 @pytest.mark.parametrize(
-    ("stored", "share", "closeness"), [("float16", 0.5, 0.01), ("int8", 0.25, 0.1)]
+    ("stored", "share", "closeness"),
+    [("float16", 0.5, 0.01), ("int8", 0.25, 0.1), ("int7", 0.2, 0.2)],
 )
 def test_a_bundle_of_rounded_weights(
     tiny_bundle: Bundle, tmp_path: Path, stored: str, share: float, closeness: float

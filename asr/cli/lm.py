@@ -42,13 +42,20 @@ def train(
     vocab_size: Annotated[
         int | None, typer.Option(min=1, help="Keep the most frequent words; others are <unk>.")
     ] = None,
+    words: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Text files of words to know besides, a spelling dictionary say; may be given again."
+        ),
+    ] = None,
     normalizer: Normalizer = "asr-en-1",
     skip_fields: SkipFields = 0,
     arpa: Annotated[bool, typer.Option(help="Write the ARPA file beside the compiled one.")] = True,
 ) -> None:
     """Estimate a modified Kneser-Ney model from text.
 
-    Writes OUT/lm.ngram, which loads by memory map, and OUT/lm.arpa, which other tools read.
+    Writes OUT/lm.ngram, which loads by memory map, and OUT/lm.arpa, which other tools read. A word of
+    --words that the text never has gets what smoothing leaves to one that was never seen.
 
     Example: asr lm train novels.txt.xz --order 3 --prune '0 0 1' -o lm
     """
@@ -63,8 +70,10 @@ def train(
     except ValueError:
         raise UsageError(f"--prune takes counts such as '0 0 1', not {prune!r}") from None
     options = LmOptions(order, counts, entropy_prune)
+    lists = read_sentences(TextSource(tuple(words or ()), normalizer))
+    listed = {word: None for line in lists for word in line}
     source = TextSource(tuple(text), normalizer, skip_fields)
-    corpus = number_words(_making(out, read_sentences(source, _progress())), vocab_size)
+    corpus = number_words(_making(out, read_sentences(source, _progress())), vocab_size, listed)
     _note(f"{corpus.num_sentences} sentences, {len(corpus.words) - 3} different words; estimating")
     model = train_language_model(corpus, options)
     files = [(out / "lm.ngram", model.save)]
@@ -104,7 +113,9 @@ def train_rnn(
     precision: Annotated[
         str, typer.Option(help="float32, or bfloat16: faster where the CPU has it (`asr doctor`).")
     ] = "float32",
-    weights: Annotated[str, typer.Option(help="Stored as float32, float16 or int8.")] = "int8",
+    weights: Annotated[
+        str, typer.Option(help="Stored as float32, float16, int8 or int7.")
+    ] = "int8",
     threads: Annotated[int | None, typer.Option(help="CPU threads.", min=1)] = None,
     normalizer: Annotated[
         str | None, typer.Option(help="Text normaliser; else that of --init-from, or asr-en-1.")
