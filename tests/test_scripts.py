@@ -106,20 +106,26 @@ def test_a_release_goes_on_where_it_was_broken_off(checkout: Path, tmp_path: Pat
 
     status, asked = release(BREAKS_OFF="runs/release/speller")
     assert status != 0
-    commands = ["prepare"] * 3 + ["lm", "lm", "lexicon"] + ["train"] * 5
+    commands = ["prepare"] * 3 + ["lm", "lm", "lexicon"] + ["train"] * 7
     assert [call.split()[2] for call in asked] == commands
     assert "lexicon runs/release/lm/lm.ngram data/released/train-clean-5.jsonl" in asked[5]
     assert "recipe=librispeech/mini run_dir=runs/release/mini" in asked[6]
     assert "recipe=librispeech/released run_dir=runs/release/released" in asked[7]
     assert "init_from=runs/release/mini/bundle" in asked[7]
     assert all("loss.lexicon=runs/release/lm/lexicon.txt" in call for call in asked[6:8])
-    assert asked[8] == asked[6].replace("release/mini ", "release/mini-2 ") + " seed=2"
-    second = asked[7].replace("release/released ", "release/second ").replace("mini/b", "mini-2/b")
-    assert asked[9] == f"{second} seed=2"
-    assert "recipe=librispeech/speller run_dir=runs/release/speller" in asked[10]
-    assert "init_from=runs/release/released/bundle" in asked[10]
+    assert "features.kind" not in asked[6] + asked[7]
+    for number, (mini, released) in enumerate((asked[8:10], asked[10:12]), start=2):
+        assert f"recipe=librispeech/mini run_dir=runs/release/mini-{number} " in mini
+        assert "features.kind=mfcc" in mini
+        assert "encoder.conv_kind=conv1d" in mini
+        assert f"recipe=librispeech/released run_dir=runs/release/released-{number} " in released
+        assert f"init_from=runs/release/mini-{number}/bundle" in released
+        assert mini.endswith(f"seed=3 seed={number}")
+        assert released.endswith(f"seed=3 seed={number}")
+    assert "recipe=librispeech/speller run_dir=runs/release/speller" in asked[12]
+    assert "init_from=runs/release/released/bundle" in asked[12]
     novels = "data/released/novels.txt.xz"
-    assert f"lm train {novels} data/released/train-clean-100.txt" in asked[3]
+    assert f"lm train {novels} data/released/train-clean-100.txt --words scripts/words" in asked[3]
     assert f"lm train-rnn {novels} data/released/train-clean-100.txt" in asked[4]
     assert (checkout / novels).readlink() == data / "lm/novels.txt.xz"
     assert all("resume=false" in call and "seed=3" in call for call in asked[6:])
@@ -139,7 +145,8 @@ def test_a_release_goes_on_where_it_was_broken_off(checkout: Path, tmp_path: Pat
         "-m asr export runs/release/speller/bundle",
         "-m asr tune data/released/dev-clean.jsonl",
     ]
-    assert asked[1].endswith("--with runs/release/second/bundle")
+    both = " ".join(f"--with runs/release/released-{number}/bundle" for number in (2, 3))
+    assert asked[1].endswith(both)
     assert "resume=true init_from=runs/release/released/bundle" in asked[0]
     assert asked[-1].startswith("scripts/model_card.py --model asr/pretrained")
     text = checkout / "data/released/train-clean-100.txt"
