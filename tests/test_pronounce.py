@@ -32,6 +32,11 @@ def test_words_are_said_as_cmudict_has_them() -> None:
     assert {word: " ".join(phones) for word, (phones,) in said.items()} == CMUDICT
 
 
+def test_names_that_espeak_has_from_elsewhere_are_said() -> None:
+    said = pronounce(["tolkien", "wii"])
+    assert said == {"tolkien": (("T", "OW", "L", "K", "IY", "N"),), "wii": (("W", "IY"),)}
+
+
 def test_words_without_a_pronunciation_are_left_out() -> None:
     assert set(pronounce(["speech", "''", "speech"])) == {"speech"}
     assert to_arpabet("b_'y_n") == ()  # French
