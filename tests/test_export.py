@@ -81,7 +81,7 @@ def test_a_neural_language_model_is_put_in_and_left_out_again(model: Path, tmp_p
     rnnlm = write_rescorer(tmp_path / "neural.safetensors")
     with_both = export_bundle(model, tmp_path / "both", lm=lm, rnnlm=rnnlm)
     assert (with_both / RNNLM_FILE).read_bytes() == rnnlm.read_bytes()
-    copy = export_bundle(with_both, tmp_path / "copy", weights="float16")
+    copy = export_bundle(with_both, tmp_path / "copy")
     assert (copy / RNNLM_FILE).read_bytes() == rnnlm.read_bytes()
     without = export_bundle(with_both, tmp_path / "without", without_lm=True)
     assert not (without / RNNLM_FILE).exists()

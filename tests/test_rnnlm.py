@@ -197,7 +197,7 @@ def test_bfloat16_learns_too(tmp_path: Path) -> None:
     [
         ({"epochs": 0}, "above 0"), ({"lr": 0.0}, "above 0"), ({"lr": math.nan}, "above 0"),
         ({"max_pieces": 1}, "above 0"), ({"precision": "half"}, "float32 or bfloat16, not 'half'"),
-        ({"weights": "int4"}, "float32, float16, int8, not 'int4'"),
+        ({"weights": "int4"}, "float32, float16, int8, int7, not 'int4'"),
     ],
 )  # fmt: skip
 def test_options_that_cannot_be(option: dict[str, Any], message: str) -> None:
