@@ -3,9 +3,11 @@ two views of an utterance (Yao et al. 2024)."""
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from asr.tokenizer import BLANK_ID
 
@@ -28,6 +30,8 @@ def ctc_losses(
 ) -> Tensor:
     """Negative log-likelihood of each target sequence, in nats; 0 where no path exists.
 
+    On a CPU a kernel of ours (`asr.ctc_paths`), elsewhere torch's.
+
     Args:
         log_probs: (B, T', V) float32.
         output_lengths: (B,) valid frames.
@@ -38,15 +42,38 @@ def ctc_losses(
     Returns:
         (B,) losses.
     """
+    log_probs, targets = log_probs.float(), targets.long()
+    output_lengths, target_lengths = output_lengths.long(), target_lengths.long()
+    if log_probs.device.type == "cpu":
+        losses: Tensor = _CtcLosses.apply(  # type: ignore[no-untyped-call]
+            log_probs, output_lengths, targets, target_lengths
+        )
+        return losses
     return nn.functional.ctc_loss(
-        log_probs.float().transpose(0, 1),
-        targets.long(),
-        output_lengths.long(),
-        target_lengths.long(),
-        blank=BLANK_ID,
-        reduction="none",
-        zero_infinity=True,
-    )
+        log_probs.transpose(0, 1), targets, output_lengths, target_lengths,
+        blank=BLANK_ID, reduction="none", zero_infinity=True,
+    )  # fmt: skip
+
+
+class _CtcLosses(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, log_probs: Tensor, output_lengths: Tensor, targets: Tensor, target_lengths: Tensor
+    ) -> Tensor:
+        from asr.ctc_paths import (
+            losses_and_occupancies,
+        )  # numba, which decoding greedily does without
+
+        arrays = (log_probs, output_lengths, targets, target_lengths)
+        losses, occupancies = losses_and_occupancies(*(array.numpy() for array in arrays))
+        ctx.save_for_backward(torch.from_numpy(occupancies))
+        return torch.from_numpy(losses)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        (occupancies,) = ctx.saved_tensors
+        return occupancies * -gradient[:, None, None], None, None, None
 
 
 def consistency_losses(log_probs: Tensor, output_lengths: Tensor) -> Tensor:

@@ -50,6 +50,54 @@ def test_loss_equals_the_sum_over_all_paths(target: tuple[int, ...]) -> None:
     assert loss.item() == pytest.approx(-math.log(total), rel=1e-5)
 
 
+def as_torch(
+    log_probs: torch.Tensor, lengths: torch.Tensor, *targets: torch.Tensor
+) -> torch.Tensor:
+    return torch.nn.functional.ctc_loss(
+        log_probs.transpose(0, 1),
+        targets[0],
+        lengths,
+        targets[1],
+        reduction="none",
+        zero_infinity=True,
+    )
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 30.0])
+def test_losses_and_gradients_are_torchs_in_float64(sharpness: float) -> None:
+    """Long and sharp too: paths whose probability no float64 holds, and one that does not exist."""
+    generator = torch.Generator().manual_seed(3)
+    logits = sharpness * torch.randn(6, 300, 20, generator=generator)
+    logits[..., 0] += 3 * sharpness  # as early in a training: the blank is nearly sure
+    lengths = torch.tensor([300, 300, 211, 90, 80, 1])
+    targets = torch.randint(1, 20, (6, 90), generator=generator)
+    target_lengths = torch.tensor([90, 0, 90, 60, 90, 1])
+    weights = torch.linspace(0.5, 1.5, 6)
+    found, gradients = [], []
+    for dtype, losses_of in ((torch.float32, ctc_losses), (torch.float64, as_torch)):
+        given = logits.to(dtype).requires_grad_()
+        losses = losses_of(given.log_softmax(-1), lengths, targets, target_lengths)
+        (gradient,) = torch.autograd.grad((losses * weights).sum(), given)
+        found.append(losses.float())
+        gradients.append(gradient.float())
+    assert found[1][4] == 0
+    assert sharpness == 1 or found[1].max() > 3_000  # nats; exp(-745) is float64's last
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-5)
+
+
+def test_tokens_without_any_probability_make_no_nan() -> None:
+    log_probs = random_log_probs(4, 3, seed=1)[None].repeat(2, 1, 1)
+    log_probs[0, :, 1] = log_probs[1, :, 2] = -math.inf
+    log_probs.requires_grad_()
+    targets, lengths = torch.tensor([[1], [1]]), torch.tensor([1, 1])
+    losses = ctc_losses(log_probs, torch.tensor([4, 4]), targets, lengths)
+    (gradient,) = torch.autograd.grad(losses.sum(), log_probs)
+    assert losses[0] == 0
+    assert losses[1] > 0
+    torch.testing.assert_close(gradient.sum(-1), torch.tensor([[0.0] * 4, [-1.0] * 4]))
+
+
 def test_loss_of_an_utterance_does_not_depend_on_its_padding() -> None:
     log_probs = random_log_probs(9, 4, seed=7)
     alone = ctc_losses(

@@ -9,7 +9,12 @@ import torch
 from asr.ctc import ctc_losses
 from asr.model import ModelOutput
 from asr.training.objective import LossConfig, Targets, objective
-from asr.training.phone_crf import log_partitions, phone_trigram, sequence_log_probs
+from asr.training.phone_crf import (
+    _recursions,
+    log_partitions,
+    phone_trigram,
+    sequence_log_probs,
+)
 
 SEQUENCES = [[1, 2], [2, 2, 1], [1], [1, 1], []]
 V = 3
@@ -79,6 +84,22 @@ def test_log_partitions_and_their_gradient_are_those_of_every_path(
     (gradient,) = torch.autograd.grad((weights * found).sum(), log_probs)
     (by_hand,) = torch.autograd.grad((weights * expected).sum(), log_probs)
     torch.testing.assert_close(gradient, by_hand)
+
+
+def test_the_kernel_for_the_cpu_does_what_torchs_operations_do() -> None:
+    """45 phones, which the kernel pads; utterances of other lengths, one of them of no frame but one."""
+    size, lengths = 45, torch.tensor([70, 33, 1])
+    generator = torch.Generator().manual_seed(6)
+    sequences = torch.randint(1, size, (200, 30), generator=generator).tolist()
+    trigram = phone_trigram(sequences, size)
+    log_probs = random_log_probs(7, 3, 70, size)
+    found = log_partitions(log_probs, lengths, trigram)
+    expected, occupancy = _recursions(log_probs.detach(), lengths, trigram, True)
+    torch.testing.assert_close(found, expected)
+    (gradient,) = torch.autograd.grad(found.sum(), log_probs)
+    assert occupancy is not None
+    torch.testing.assert_close(gradient, occupancy, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(log_partitions(log_probs.detach(), lengths, trigram), expected)
 
 
 def test_padding_changes_nothing() -> None:
