@@ -291,15 +291,27 @@ class BiLSTM(nn.Module):
 
     def _run(self, lstm: nn.LSTM, inputs: Tensor) -> Tensor:
         """Outputs (B, T', H) of one direction; its parameters stay as they are."""
-        outputs: Tensor
+        weights: dict[str, Tensor] = dict(lstm.named_parameters())
         if self.training and self.recurrent_dropout:
-            weight = nn.functional.dropout(
-                lstm.get_parameter("weight_hh_l0"), self.recurrent_dropout
-            )
-            outputs, _ = torch.func.functional_call(lstm, {"weight_hh_l0": weight}, (inputs,))
-        else:
-            outputs, _ = lstm(inputs)
+            recurrent = weights["weight_hh_l0"]
+            weights["weight_hh_l0"] = nn.functional.dropout(recurrent, self.recurrent_dropout)
+        if _learns_in_bfloat16(inputs):
+            from asr.lstm_gradient import lstm_outputs  # numba, which all else does without
+
+            return lstm_outputs(inputs, tuple(weights.values()))
+        outputs: Tensor
+        outputs, _ = torch.func.functional_call(lstm, weights, (inputs,))
         return outputs
+
+
+def _learns_in_bfloat16(inputs: Tensor) -> bool:
+    """Whether this is a CPU's training under autocast."""
+    return (
+        torch.is_grad_enabled()
+        and inputs.device.type == "cpu"
+        and torch.is_autocast_enabled("cpu")
+        and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    )
 
 
 def reversal_index(lengths: Tensor, num_frames: int) -> Tensor:

@@ -1,6 +1,7 @@
 """The encoder against nn.LSTM on PackedSequence, and one utterance against its batch."""
 
 import doctest
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -57,6 +58,42 @@ def test_equals_lstm_on_packed_sequence(lengths: list[int]) -> None:
     torch.testing.assert_close(
         layer.backward_lstm.weight_hh_l0.grad, twin.weight_hh_l0_reverse.grad, atol=1e-4, rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("lengths", [[60, 33, 1], [7, 7]])
+def test_gradients_in_bfloat16_are_as_near_to_float32s_as_torchs(
+    lengths: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of `asr.lstm_gradient`; the right ones are PackedSequence's."""
+    torch.manual_seed(0)
+    layer = BiLSTM(24, 32)
+    for parameter in layer.parameters():
+        parameter.data *= 2  # gates that open and close
+    twin = packed_twin(layer)
+    inputs, weights = torch.randn(len(lengths), max(lengths), 24), torch.randn(max(lengths), 64)
+    reversal = reversal_index(torch.tensor(lengths), max(lengths))
+    valid = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).unsqueeze(-1)
+
+    def packed(given: Tensor, _: Tensor) -> Tensor:
+        rows = nn.utils.rnn.pack_padded_sequence(given, lengths, batch_first=True)
+        return nn.utils.rnn.pad_packed_sequence(twin(rows)[0], batch_first=True)[0]
+
+    def gradients(network: nn.Module, run: Callable[[Tensor, Tensor], Tensor]) -> list[Tensor]:
+        given = inputs.clone().requires_grad_()
+        outputs = run(given, reversal).float() * valid
+        return list(torch.autograd.grad((outputs * weights).sum(), [given, *network.parameters()]))
+
+    exact = gradients(twin, packed)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = gradients(layer, layer)
+        monkeypatch.setattr("asr.encoder._learns_in_bfloat16", lambda _: False)
+        torchs = gradients(layer, layer)
+    for right, found, other in zip(exact, ours, torchs, strict=True):
+        assert found.dtype == torch.float32
+        assert found.shape == right.shape
+        assert not torch.equal(found, other)  # two ways of computing them
+        error, others = ((one - right).norm() / right.norm() for one in (found, other))
+        assert error < min(0.05, 1.2 * others)
 
 
 def test_a_plain_padded_lstm_would_be_wrong() -> None:
