@@ -292,7 +292,8 @@ class BiLSTM(nn.Module):
     def _run(self, lstm: nn.LSTM, inputs: Tensor) -> Tensor:
         """Outputs (B, T', H) of one direction; its parameters stay as they are."""
         weights: dict[str, Tensor] = dict(lstm.named_parameters())
-        if self.training and self.recurrent_dropout:
+        drops = self.training and self.recurrent_dropout > 0
+        if drops:
             recurrent = weights["weight_hh_l0"]
             weights["weight_hh_l0"] = nn.functional.dropout(recurrent, self.recurrent_dropout)
         if _learns_in_bfloat16(inputs):
@@ -300,7 +301,7 @@ class BiLSTM(nn.Module):
 
             return lstm_outputs(inputs, tuple(weights.values()))
         outputs: Tensor
-        outputs, _ = torch.func.functional_call(lstm, weights, (inputs,))
+        outputs, _ = torch.func.functional_call(lstm, weights, (inputs,)) if drops else lstm(inputs)
         return outputs
 
 
