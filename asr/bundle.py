@@ -20,7 +20,7 @@ from typing import Any
 
 from asr.card import card_sections, model_card
 from asr.confidence import Calibration
-from asr.ensemble import check_together
+from asr.ensemble import check_shares, check_together
 from asr.errors import AsrError
 from asr.model import AcousticModel, ModelConfig
 from asr.network_file import (
@@ -111,6 +111,7 @@ class Bundle:
         phones: what the model's second head writes; empty where it has none.
         lexicon: path of the file that says how words are said in these phones.
         others: networks that write the same tokens and phones; they hear along in a search over phones.
+        shares: of each network in the mean that the search reads, as a ratio; empty: all alike.
         sections: of the model card, after what `model_card` writes, from the first "## " on: licences,
             measurements.
     """
@@ -130,6 +131,7 @@ class Bundle:
     lexicon: Path | None = None
     rnnlm: Path | None = None
     others: tuple[AcousticModel, ...] = ()
+    shares: tuple[float, ...] = ()
 
     @property
     def networks(self) -> tuple[AcousticModel, ...]:
@@ -252,6 +254,9 @@ def load_bundle(path: Path | str) -> Bundle:
         training = Training(**config["training"])
         decoding = _decoding(config.get("decoding"))
         greedy, beam = (_calibration(config.get(f"{name}_calibration")) for name in _DECODERS)
+        shares = tuple(map(float, config.get("shares", ())))
+        if shares:
+            check_shares(shares, len(networks))
         weights = config.get("weights", "float32")
         if weights not in STORED:
             raise ValueError(f"weights are stored as {', '.join(STORED)}, not {weights!r}")
@@ -266,7 +271,7 @@ def load_bundle(path: Path | str) -> Bundle:
         _checked(path / LM_FILE, config.get("lm_sha256")), greedy, beam,
         weights, card_sections(path / CARD_FILE),
         phones, _checked(path / LEXICON_FILE, config.get("lexicon_sha256")),
-        _checked(path / RNNLM_FILE, config.get("rnnlm_sha256")), tuple(heard_along),
+        _checked(path / RNNLM_FILE, config.get("rnnlm_sha256")), tuple(heard_along), shares,
     )  # fmt: skip
 
 
@@ -294,6 +299,9 @@ def _config(bundle: Bundle, hashes: Sequence[str]) -> dict[str, Any]:
             {**front_and_encoder(other.config), "sha256": its_hash}
             for other, its_hash in zip(bundle.others, hashes[1:], strict=True)
         ]
+    if bundle.shares:
+        check_shares(bundle.shares, len(bundle.networks))
+        config["shares"] = list(bundle.shares)
     return config
 
 

@@ -56,7 +56,10 @@ def _others_text(bundle: "Bundle") -> str:
     if not count:
         return ""
     size = (bundle.num_parameters - bundle.model.num_parameters) / 1e6
-    return f"; {count} more that hear{'s' * (count == 1)} along in a search, {size:.2f} M"
+    shares = (
+        f", shares {' : '.join(f'{share:g}' for share in bundle.shares)}" if bundle.shares else ""
+    )
+    return f"; {count} more that hear{'s' * (count == 1)} along in a search, {size:.2f} M{shares}"
 
 
 def _speller_row(bundle: "Bundle") -> str:

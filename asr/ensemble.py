@@ -2,16 +2,17 @@
 
 Networks of like quality err in different places; what they agree on is what was said (Dietterich 2000,
 Multiple Classifier Systems; for speech recognition Deng & Platt 2014, Interspeech). What is averaged are
-log-probabilities, as of views (`asr.warp`).
+log-probabilities, as of views (`asr.warp`); a better network may have a larger share in the mean.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
 from asr.errors import UsageError
-from asr.model import AcousticModel, ModelConfig, ModelOutput, geometric_mean
+from asr.model import AcousticModel, ModelConfig, ModelOutput
 
 
 def check_together(first: ModelConfig, other: ModelConfig) -> None:
@@ -40,7 +41,21 @@ def _frames(config: ModelConfig) -> tuple[int, int, int, int]:
     return features.sample_rate, features.n_fft, features.hop_length, config.encoder.subsampling
 
 
-def together(outputs: Sequence[ModelOutput]) -> ModelOutput:
-    """The first network's output with the mean of all networks' phones (B, T', P)."""
-    phones = [output.phones for output in outputs if output.phones is not None]
-    return outputs[0]._replace(phones=geometric_mean(torch.stack(phones)))
+def check_shares(shares: Sequence[float], num_networks: int) -> None:
+    """UsageError where these are no shares of so many networks in a mean."""
+    if len(shares) != num_networks:
+        raise UsageError(f"{num_networks} networks hear together, and {len(shares)} have a share")
+    if not all(0 < share < math.inf for share in shares):
+        raise UsageError("a network's share must be a number above 0")
+
+
+def together(outputs: Sequence[ModelOutput], shares: Sequence[float] = ()) -> ModelOutput:
+    """The first network's output with the mean of all networks' phones (B, T', P).
+
+    Args:
+        shares: of each network in the mean, as a ratio; empty: all alike.
+    """
+    phones = torch.stack([output.phones for output in outputs if output.phones is not None])
+    ratio = phones.new_tensor(shares or [1.0] * len(phones))
+    weighted = phones * (ratio / ratio.sum()).view(-1, 1, 1, 1)
+    return outputs[0]._replace(phones=weighted.sum(dim=0).log_softmax(-1))

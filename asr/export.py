@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from asr.bundle import LM_FILE, RNNLM_FILE, Bundle, load_bundle, save_bundle
-from asr.ensemble import check_together, without_speller
+from asr.ensemble import check_shares, check_together, without_speller
 from asr.errors import UsageError
 
 _COPIED = "## From the card of the model that this is a copy of,"
@@ -23,6 +23,7 @@ def export_bundle(
     rnnlm: Path | str | None = None,
     others: Sequence[Path | str] = (),
     alone: bool = False,
+    shares: Sequence[float] = (),
 ) -> Path:
     """Write a copy of a bundle to the folder `out`, with the sections of its model card.
 
@@ -36,6 +37,8 @@ def export_bundle(
         rnnlm: neural language model that replaces the bundle's.
         others: bundles whose networks are to hear along, besides those that do.
         alone: leave out the networks that hear along; before `others` are added.
+        shares: of each network in the mean that a search reads, as a ratio; empty: as they are, or all
+            alike where networks are left out or added.
 
     Returns:
         `out`.
@@ -43,7 +46,8 @@ def export_bundle(
     Raises:
         BundleError: not a usable bundle, or `out` is there and is none.
         LanguageModelError: a language model that cannot be used, or not with this bundle.
-        UsageError: a lexicon for a model that writes no phones, networks that do not go together.
+        UsageError: a lexicon for a model that writes no phones, networks that do not go together,
+            shares of another number of networks.
     """
     from asr.rnnlm import load_rescorer, save_rescorer
 
@@ -59,9 +63,12 @@ def export_bundle(
             bundle, language_model=None, rnnlm=None, decoding=None, beam_calibration=None
         )
     if alone:
-        bundle = replace(bundle, others=())
+        bundle = replace(bundle, others=(), shares=())
     for other in others:
         bundle = _with_networks_of(other, bundle)
+    if shares:
+        check_shares(shares, len(bundle.networks))
+        bundle = replace(bundle, shares=tuple(shares))
     if lexicon is not None or lm is not None or rnnlm is not None:
         _check_fits(bundle, lm, rnnlm)
     neural = rnnlm or bundle.rnnlm
@@ -82,7 +89,8 @@ def _with_networks_of(path: Path | str, bundle: Bundle) -> Bundle:
             raise UsageError("the networks write different phones or tokens")
     except UsageError as error:
         raise UsageError(f"{path} cannot hear along: {error}") from None
-    return replace(bundle, others=(*bundle.others, without_speller(added.model), *added.others))
+    others = (*bundle.others, without_speller(added.model), *added.others)
+    return replace(bundle, others=others, shares=())
 
 
 def _check_fits(bundle: Bundle, lm: Path | str | None, rnnlm: Path | str | None) -> None:

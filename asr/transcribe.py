@@ -187,7 +187,7 @@ class Recognizer:
                 )
                 for network, model in zip(networks, self.bundle.networks, strict=False)
             ]  # fmt: skip
-            return together(outputs) if len(outputs) > 1 else outputs[0]
+            return together(outputs, self.bundle.shares) if len(outputs) > 1 else outputs[0]
 
     def to_transcripts(self, output: ModelOutput, lengths: Tensor) -> list[Transcript]:
         """Decode a batch's log-probabilities; lengths (B,) samples give the durations."""

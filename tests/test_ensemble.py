@@ -75,6 +75,68 @@ def test_phones_are_the_geometric_mean_of_all_networks(both: Path, views: int) -
         assert not np.allclose(found.phones, each[0], atol=1e-2)
 
 
+def test_a_network_counts_by_its_share(both: Path, tmp_path: Path) -> None:
+    """3 to 1: log-probabilities of which the first's count three quarters, and another model by name."""
+    weighted = load_bundle(export_bundle(both, tmp_path / "weighted", shares=(3, 1)))
+    assert weighted.shares == (3.0, 1.0)
+    assert weighted.model_id != load_bundle(both).model_id
+    assert " M, shares 3 : 1 |" in model_card(weighted)
+    (found,) = Recognizer(weighted).log_probs([noise(0)], "phones")
+    each = [
+        Recognizer(load_bundle(both.parent / name)).log_probs([noise(0)])[0].phones
+        for name in ("first", "second")
+    ]
+    assert each[0] is not None
+    assert each[1] is not None
+    expected = np.exp(0.75 * each[0] + 0.25 * each[1])
+    expected /= expected.sum(axis=1, keepdims=True)
+    assert found.phones is not None
+    np.testing.assert_allclose(np.exp(found.phones), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_shares_go_with_their_networks(both: Path, tmp_path: Path) -> None:
+    weighted = export_bundle(both, tmp_path / "weighted", shares=(3, 1))
+    for name, options, shares in (
+        ("copy", {}, (3.0, 1.0)),
+        ("other", {"shares": (1, 2)}, (1.0, 2.0)),
+        ("alone", {"alone": True}, ()),
+        ("three", {"others": [both.parent / "second"]}, ()),
+        ("again", {"others": [both.parent / "second"], "shares": (1, 1, 2)}, (1.0, 1.0, 2.0)),
+    ):
+        copied = export_bundle(weighted, tmp_path / name, **options)  # type: ignore[arg-type]
+        assert load_bundle(copied).shares == shares
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ((1, 2, 3), "2 networks hear together, and 3 have a share"),
+        ((1, 0), "above 0"),
+        ((1,), "and 1"),
+    ],
+)
+def test_shares_of_other_networks_are_refused(
+    both: Path,
+    tmp_path: Path,
+    shares: tuple[float, ...],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        export_bundle(both, tmp_path / "weighted", shares=shares)
+    assert not (tmp_path / "weighted").exists()
+    text = " ".join(map(str, shares))
+    command = ["export", str(both), "-o", str(tmp_path / "weighted"), "--shares"]
+    for given, said in ((text, message), ("one two", "--shares takes numbers")):
+        with pytest.raises(SystemExit, match="2"):
+            main([*command, given])
+        assert said in capsys.readouterr().err
+    config = json.loads((both / "config.json").read_text())
+    (both / "config.json").write_text(json.dumps(config | {"shares": shares}))
+    with pytest.raises(BundleError, match="damaged"):
+        load_bundle(both)
+
+
 def test_what_is_not_searched_is_heard_by_the_first_alone(both: Path) -> None:
     together, alone = (Recognizer(load_bundle(path)) for path in (both, both.parent / "first"))
     for wanted in ("spelling", "tokens"):

@@ -1,9 +1,12 @@
 """Options of decoding that several commands share."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
+
+_Number = TypeVar("_Number", int, float)
 
 
 def shipped_lm(path: Path | None) -> Path | None:
@@ -13,6 +16,16 @@ def shipped_lm(path: Path | None) -> Path | None:
     from asr.bundle import DEFAULT_MODEL, LM_FILE, SHIPPED
 
     return SHIPPED / LM_FILE if path == Path(DEFAULT_MODEL) else path
+
+
+def numbers(text: str | None, option: str, kind: Callable[[str], _Number]) -> tuple[_Number, ...]:
+    """The numbers of an option's text, between spaces or commas; UsageError if it has others."""
+    from asr.errors import UsageError
+
+    try:
+        return tuple(kind(part) for part in (text or "").replace(",", " ").split())
+    except ValueError:
+        raise UsageError(f"{option} takes numbers such as '1 2', not {text!r}") from None
 
 
 DecoderOption = Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.decoding import shipped_lm
+from asr.cli.decoding import numbers, shipped_lm
 
 
 class Weights(StrEnum):
@@ -59,16 +59,23 @@ def export(
     alone: Annotated[
         bool, typer.Option("--alone", help="Leave out the networks that hear along.")
     ] = False,
+    shares: Annotated[
+        str | None,
+        typer.Option(
+            help="Of each network in the mean that a search reads, as a ratio: '1 2 1'. All alike where "
+            "left out."
+        ),
+    ] = None,
 ) -> None:
     """Copy a model: weights rounded, another language model, other networks beside its own.
 
     float16 takes half, int8 a quarter and int7 a fifth of float32's space; all are computed with as
     floats. The neural language model is rounded too.
     Networks that write the same phones can hear the speech together (--with): a search reads the mean
-    of what they hear and makes fewer errors, for the work of all of them; greedy decoding hears with
-    the model's own alone. A language model that is put in keeps the weights that `asr tune` found for
-    the one before: tune again. What the model card says of licences and measurements comes along, as
-    the original's.
+    of what they hear and makes fewer errors, for the work of all of them; --shares has a better one
+    count more. Greedy decoding hears with the model's own alone. A language model that is put in keeps
+    the weights that `asr tune` found for the one before: tune again. What the model card says of
+    licences and measurements comes along, as the original's.
 
     Example: asr export runs/librispeech/mini/bundle -o small --weights int8 --lm lm
     """
@@ -79,7 +86,7 @@ def export(
         raise UsageError("--without-lm excludes --lm and --rnnlm")
     folder = export_bundle(
         model, out, weights=weights, lm=lm, without_lm=without_lm, lexicon=lexicon, rnnlm=rnnlm,
-        others=others or (), alone=alone,
+        others=others or (), alone=alone, shares=numbers(shares, "--shares", float),
     )  # fmt: skip
     for file in sorted(folder.iterdir()):
         typer.echo(f"{file}  {file.stat().st_size / 1e6:.2f} MB")

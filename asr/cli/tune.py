@@ -1,15 +1,12 @@
 """`asr tune`: language-model weight, word bonus and beam size on a development set."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
-from asr.cli.decoding import LmOption, RnnlmOption, ViewsOption
-
-_Number = TypeVar("_Number", int, float)
+from asr.cli.decoding import LmOption, RnnlmOption, ViewsOption, numbers
 
 
 def register(app: typer.Typer) -> None:
@@ -79,12 +76,12 @@ def tune(
         )
     default = Grid()
     grid = Grid(
-        _numbers(lm_weights, "--lm-weights", float) or default.lm_weights,
-        _numbers(word_bonuses, "--word-bonuses", float) or default.word_bonuses,
+        numbers(lm_weights, "--lm-weights", float) or default.lm_weights,
+        numbers(word_bonuses, "--word-bonuses", float) or default.word_bonuses,
         beam_size,
-        _numbers(beam_sizes, "--beam-sizes", int) or default.more_beam_sizes,
+        numbers(beam_sizes, "--beam-sizes", int) or default.more_beam_sizes,
         acoustic_scale,
-        _numbers(rnnlm_shares, "--rnnlm-shares", float) or default.rnnlm_shares,
+        numbers(rnnlm_shares, "--rnnlm-shares", float) or default.rnnlm_shares,
         views,
     )
     make_writable(out)
@@ -101,15 +98,6 @@ def tune(
     for failure in tuning.failures:
         typer.echo(failure, err=True)
     return 1 if tuning.failures else 0
-
-
-def _numbers(text: str | None, option: str, kind: Callable[[str], _Number]) -> tuple[_Number, ...]:
-    from asr.errors import UsageError
-
-    try:
-        return tuple(kind(part) for part in (text or "").replace(",", " ").split())
-    except ValueError:
-        raise UsageError(f"{option} takes numbers such as '1 2', not {text!r}") from None
 
 
 def _say(done: int, total: int) -> None:
