@@ -24,12 +24,13 @@ def test_it_is_a_small_folder_of_plain_files() -> None:
     files = {path.name: path.stat().st_size for path in SHIPPED.iterdir()}
     assert set(files) == {
         "README.md", "config.json", "lexicon.txt.xz", "lm.ngram", "model.safetensors",
-        "network-2.safetensors", "network-3.safetensors", "rnnlm.safetensors", "tokens.json",
+        "network-2.safetensors", "rnnlm.safetensors", "tokens.json",
     }  # fmt: skip
     assert sum(files.values()) < 30 * MEGABYTE
     bundle = load_bundle("default")
     assert bundle.weights == "int7"
-    assert len(bundle.others) == 2
+    assert len(bundle.others) == 1
+    assert bundle.shares == (1.0, 2.0)
     assert bundle.decoding is not None
     assert bundle.greedy_calibration is not None
     assert bundle.beam_calibration is not None
