@@ -106,24 +106,30 @@ def test_a_release_goes_on_where_it_was_broken_off(checkout: Path, tmp_path: Pat
 
     status, asked = release(BREAKS_OFF="runs/release/speller")
     assert status != 0
-    commands = ["prepare"] * 3 + ["lm", "lm", "lexicon"] + ["train"] * 7
+    commands = ["prepare"] * 3 + ["lm", "lm", "lexicon"] + ["train"] * 6
     assert [call.split()[2] for call in asked] == commands
     assert "lexicon runs/release/lm/lm.ngram data/released/train-clean-5.jsonl" in asked[5]
-    assert "recipe=librispeech/mini run_dir=runs/release/mini" in asked[6]
-    assert "recipe=librispeech/released run_dir=runs/release/released" in asked[7]
-    assert "init_from=runs/release/mini/bundle" in asked[7]
-    assert all("loss.lexicon=runs/release/lm/lexicon.txt" in call for call in asked[6:8])
-    assert "features.kind" not in asked[6] + asked[7]
-    for number, (mini, released) in enumerate((asked[8:10], asked[10:12]), start=2):
-        assert f"recipe=librispeech/mini run_dir=runs/release/mini-{number} " in mini
-        assert "features.kind=mfcc" in mini
-        assert "encoder.conv_kind=conv1d" in mini
-        assert f"recipe=librispeech/released run_dir=runs/release/released-{number} " in released
-        assert f"init_from=runs/release/mini-{number}/bundle" in released
-        assert mini.endswith(f"seed=3 seed={number}")
-        assert released.endswith(f"seed=3 seed={number}")
-    assert "recipe=librispeech/speller run_dir=runs/release/speller" in asked[12]
-    assert "init_from=runs/release/released/bundle" in asked[12]
+    trainings = (
+        ("mini", "mini", ""),
+        ("first", "released", "mini"),
+        ("released", "released", "first"),
+    )
+    for call, (name, recipe, begun) in zip(asked[6:9], trainings, strict=True):
+        assert f"recipe=librispeech/{recipe} run_dir=runs/release/{name} " in call
+        assert not begun or f"init_from=runs/release/{begun}/bundle" in call
+        assert "loss.lexicon=runs/release/lm/lexicon.txt" in call
+        assert "features.kind" not in call
+        assert call.endswith("seed=3")
+    mini, released = asked[9:11]
+    assert "recipe=librispeech/mini run_dir=runs/release/mini-2 " in mini
+    assert "features.kind=mfcc" in mini
+    assert "encoder.conv_kind=conv1d" in mini
+    assert "recipe=librispeech/released run_dir=runs/release/second " in released
+    assert "init_from=runs/release/mini-2/bundle" in released
+    assert mini.endswith("seed=3 seed=2")
+    assert released.endswith("seed=3 seed=2")
+    assert "recipe=librispeech/speller run_dir=runs/release/speller" in asked[11]
+    assert "init_from=runs/release/released/bundle" in asked[11]
     novels = "data/released/novels.txt.xz"
     assert f"lm train {novels} data/released/train-clean-100.txt --words scripts/words" in asked[3]
     assert f"lm train-rnn {novels} data/released/train-clean-100.txt" in asked[4]
@@ -145,8 +151,7 @@ def test_a_release_goes_on_where_it_was_broken_off(checkout: Path, tmp_path: Pat
         "-m asr export runs/release/speller/bundle",
         "-m asr tune data/released/dev-clean.jsonl",
     ]
-    both = " ".join(f"--with runs/release/released-{number}/bundle" for number in (2, 3))
-    assert asked[1].endswith(both)
+    assert asked[1].endswith("--with runs/release/second/bundle --shares 2 1")
     assert "resume=true init_from=runs/release/released/bundle" in asked[0]
     assert asked[-1].startswith("scripts/model_card.py --model asr/pretrained")
     text = checkout / "data/released/train-clean-100.txt"
