@@ -133,6 +133,10 @@ class Bundle:
     others: tuple[AcousticModel, ...] = ()
     shares: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.shares:
+            check_shares(self.shares, len(self.networks))
+
     @property
     def networks(self) -> tuple[AcousticModel, ...]:
         """All of them, the first one first."""
@@ -300,7 +304,6 @@ def _config(bundle: Bundle, hashes: Sequence[str]) -> dict[str, Any]:
             for other, its_hash in zip(bundle.others, hashes[1:], strict=True)
         ]
     if bundle.shares:
-        check_shares(bundle.shares, len(bundle.networks))
         config["shares"] = list(bundle.shares)
     return config
 

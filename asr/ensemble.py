@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 
 from asr.errors import UsageError
-from asr.model import AcousticModel, ModelConfig, ModelOutput
+from asr.model import AcousticModel, ModelConfig, ModelOutput, geometric_mean
 
 
 def check_together(first: ModelConfig, other: ModelConfig) -> None:
@@ -50,12 +50,6 @@ def check_shares(shares: Sequence[float], num_networks: int) -> None:
 
 
 def together(outputs: Sequence[ModelOutput], shares: Sequence[float] = ()) -> ModelOutput:
-    """The first network's output with the mean of all networks' phones (B, T', P).
-
-    Args:
-        shares: of each network in the mean, as a ratio; empty: all alike.
-    """
-    phones = torch.stack([output.phones for output in outputs if output.phones is not None])
-    ratio = phones.new_tensor(shares or [1.0] * len(phones))
-    weighted = phones * (ratio / ratio.sum()).view(-1, 1, 1, 1)
-    return outputs[0]._replace(phones=weighted.sum(dim=0).log_softmax(-1))
+    """The first network's output with the mean of all networks' phones (B, T', P), by their shares."""
+    phones = [output.phones for output in outputs if output.phones is not None]
+    return outputs[0]._replace(phones=geometric_mean(torch.stack(phones), shares))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from asr.bundle import LM_FILE, RNNLM_FILE, Bundle, load_bundle, save_bundle
-from asr.ensemble import check_shares, check_together, without_speller
+from asr.ensemble import check_together, without_speller
 from asr.errors import UsageError
 
 _COPIED = "## From the card of the model that this is a copy of,"
@@ -67,7 +67,6 @@ def export_bundle(
     for other in others:
         bundle = _with_networks_of(other, bundle)
     if shares:
-        check_shares(shares, len(bundle.networks))
         bundle = replace(bundle, shares=tuple(shares))
     if lexicon is not None or lm is not None or rnnlm is not None:
         _check_fits(bundle, lm, rnnlm)

@@ -1,6 +1,6 @@
 """AcousticModel = front end, encoder, CTC heads, speller: waveforms (B, S) -> log_probs (B, T', V)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -132,6 +132,15 @@ def _mean_of_views(log_probs: Tensor, views: int) -> Tensor:
     return log_probs if views == 1 else geometric_mean(torch.stack(log_probs.chunk(views)))
 
 
-def geometric_mean(log_probs: Tensor) -> Tensor:
-    """Of N distributions, normalised: (N, ..., V) -> (..., V)."""
-    return log_probs.mean(dim=0).log_softmax(dim=-1)
+def geometric_mean(log_probs: Tensor, shares: Sequence[float] = ()) -> Tensor:
+    """Of N distributions, normalised: (N, ..., V) -> (..., V).
+
+    Args:
+        shares: of each in the mean, as a ratio; empty: all alike.
+    """
+    if not shares:
+        return log_probs.mean(dim=0).log_softmax(dim=-1)
+    ratio = log_probs.new_tensor(shares).view(-1, *[1] * (log_probs.dim() - 1)) / sum(shares)
+    return (
+        (ratio * log_probs).sum(dim=0).log_softmax(dim=-1)
+    )  # no product that autocast would round
