@@ -64,9 +64,16 @@ class _CtcLosses(torch.autograd.Function):
             losses_and_occupancies,
         )  # numba, which decoding greedily does without
 
-        arrays = (log_probs, output_lengths, targets, target_lengths)
-        losses, occupancies = losses_and_occupancies(*(array.numpy() for array in arrays))
-        ctx.save_for_backward(torch.from_numpy(occupancies))
+        wanted = ctx.needs_input_grad[0]
+        losses, occupancies = losses_and_occupancies(
+            log_probs.numpy(),
+            output_lengths.numpy(),
+            targets.numpy(),
+            target_lengths.numpy(),
+            wanted,
+        )
+        if wanted:
+            ctx.save_for_backward(torch.from_numpy(occupancies))
         return torch.from_numpy(losses)
 
     @staticmethod

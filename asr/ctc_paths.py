@@ -24,7 +24,11 @@ _NONE = -(2**40)  # k of zero
 
 @numba.njit(nogil=True, cache=True)
 def losses_and_occupancies(
-    log_probs: Floats, lengths: Integers, targets: Integers, target_lengths: Integers
+    log_probs: Floats,
+    lengths: Integers,
+    targets: Integers,
+    target_lengths: Integers,
+    wanted: bool,
 ) -> tuple[Floats, Floats]:
     """Of a padded batch.
 
@@ -33,6 +37,7 @@ def losses_and_occupancies(
         lengths: (B,) valid frames.
         targets: (B, U).
         target_lengths: (B,).
+        wanted: whether the shares are; else they stay 0.
 
     Returns:
         (B,) negative log-likelihoods in nats, and (B, T', V) the share of all paths, weighted by their
@@ -45,12 +50,14 @@ def losses_and_occupancies(
         frames = log_probs[row, : lengths[row]]
         labels = np.full(2 * target_lengths[row] + 1, BLANK_ID, np.int64)
         labels[1::2] = targets[row, : target_lengths[row]]
-        losses[row] = _loss_and_occupancy(frames, labels, occupancies[row])
+        losses[row] = _loss_and_occupancy(frames, labels, occupancies[row], wanted)
     return losses, occupancies
 
 
 @numba.njit(nogil=True, cache=True)
-def _loss_and_occupancy(log_probs: Floats, labels: Integers, occupancy: Floats) -> float:
+def _loss_and_occupancy(
+    log_probs: Floats, labels: Integers, occupancy: Floats, wanted: bool
+) -> float:
     """Of one utterance, (T', V); labels (S,) have a blank before, between and after the targets."""
     num_frames, num_states = len(log_probs), len(labels)
     if not num_frames:
@@ -76,6 +83,9 @@ def _loss_and_occupancy(log_probs: Floats, labels: Integers, occupancy: Floats) 
     total, total_k = _added(m[-3], k[-3], m[-4], k[-4])
     if not total:
         return 0.0
+    loss = -(math.log(total) + total_k * _LN_BIG)
+    if not wanted:
+        return loss
     m[:], k[:] = 0.0, _NONE
     for t in range(num_frames - 1, -1, -1):
         first, last = _reachable(t, num_frames, num_states)
@@ -91,7 +101,7 @@ def _loss_and_occupancy(log_probs: Floats, labels: Integers, occupancy: Floats) 
             share_k = here_k + before_k[t, s] - total_k
             if share_k > -2:  # else less than 2^-256
                 occupancy[t, label] += here * before[t, s] / total * _BIG**share_k
-    return -(math.log(total) + total_k * _LN_BIG)
+    return loss
 
 
 @numba.njit(nogil=True, cache=True)
