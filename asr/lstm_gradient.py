@@ -78,7 +78,7 @@ def _backpropagate(gates: Tensor, recurrent: Tensor, gradient: Tensor) -> None:
     gates[..., : 2 * size].sigmoid_()
     gates[..., 2 * size : 3 * size].tanh_()
     gates[..., 3 * size :].sigmoid_()
-    cells = torch.empty_like(gradient)
+    cells = gradient.new_zeros(len(gates) + 1, *gradient.shape[1:])  # those before each frame
     _fill_cells(gates.numpy(), cells.numpy())
     of_cell, of_output = torch.zeros_like(cells[0]), torch.zeros_like(cells[0])
     arrays = [array.numpy() for array in (gates, cells, cells.tanh(), gradient, of_cell, of_output)]
@@ -89,16 +89,14 @@ def _backpropagate(gates: Tensor, recurrent: Tensor, gradient: Tensor) -> None:
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def _fill_cells(gates: Floats, cells: Floats) -> None:
-    """Gates (T, B, 4H), opened -> cells (T, B, H)."""
-    size = cells.shape[2]
-    before = np.zeros(cells.shape[1:], np.float32)
-    for frame in range(len(cells)):
-        for row in range(len(before)):
-            gate, cell = gates[frame, row], cells[frame, row]
+    """Gates (T, B, 4H), opened -> cells (T + 1, B, H), the first of which are there."""
+    _, batch, size = cells.shape
+    for frame in range(len(gates)):
+        for row in range(batch):
+            gate, before, cell = gates[frame, row], cells[frame, row], cells[frame + 1, row]
             for unit in range(size):
-                kept = gate[size + unit] * before[row, unit]
+                kept = gate[size + unit] * before[unit]
                 cell[unit] = kept + gate[unit] * gate[2 * size + unit]
-        before = cells[frame]
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
@@ -108,14 +106,13 @@ def _step_back(
 ) -> None:  # fmt: skip
     """Gates of one frame become gradients; of_cell (B, H) is that of the frame after, then of this one.
 
+    cells, tanhs: (T + 1, B, H), a frame's own at frame + 1.
     of_output: (B, H), what the frame after adds to the gradient of this frame's outputs.
     """
     size = cells.shape[2]
     one = np.float32(1.0)
-    first = np.zeros(size, np.float32)
     for row in range(cells.shape[1]):
-        gate, tanh = gates[frame, row], tanhs[frame, row]
-        before = cells[frame - 1, row] if frame else first
+        gate, tanh, before = gates[frame, row], tanhs[frame + 1, row], cells[frame, row]
         for unit in range(size):
             i, f = gate[unit], gate[size + unit]
             g, o = gate[2 * size + unit], gate[3 * size + unit]
