@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from asr.encoder import BiLSTM, reversal_index
+from asr.bilstm import BiLSTM, reversal_index
 
 WORTHWHILE = 1.1  # times as fast: less than that is not worth the rounding
 _FRAMES, _UTTERANCES, _CELLS = 100, 10, 256

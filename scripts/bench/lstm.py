@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from asr.encoder import BiLSTM, reversal_index
+from asr.bilstm import BiLSTM, reversal_index
 
 SIZES = ((256, 2, 8, 400), (256, 3, 16, 300), (320, 2, 8, 400))  # hidden, layers, B, T
 

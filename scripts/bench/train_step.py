@@ -14,8 +14,9 @@ import time
 import torch
 from torch import Tensor, nn
 
+from asr.bilstm import BiLSTM
 from asr.ctc import ctc_losses
-from asr.encoder import BiLSTM, EncoderConfig
+from asr.encoder import EncoderConfig
 from asr.model import AcousticModel, ModelConfig
 
 RATE = 16_000
