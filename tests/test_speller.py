@@ -26,6 +26,7 @@ from asr.training.posterior_bank import Heard, PosteriorBank
 from asr.training.sampler import BatchKey
 from asr.training.speller_data import BatchNumbers, SpellerBatches, read_words
 from asr.training.train import train
+from asr.training.warmstart import take_weights, with_speller_of
 from asr.transcribe import Recognizer, load_model
 
 P = 6  # blank, boundary, and four phones
@@ -276,6 +277,13 @@ def test_a_speller_is_trained_and_the_network_stays(
     assert wer < 0.3
     assert "text.txt" in after.training.data
 
+    begun = f"speller.init_from={tones / 'speller/bundle'}"
+    train(speller_run(tones, "begun", begun, "trainer.max_epochs=1", "optimizer.lr=1e-9"))
+    spelling = load_bundle(tones / "begun/bundle")
+    assert f"begun as that of model {after.model_id}" in spelling.training.data
+    for name, tensor in after.model.state_dict().items():
+        torch.testing.assert_close(spelling.model.state_dict()[name], tensor, atol=1e-4, rtol=0)
+
     few = ["speller.batches=5", "scheduler.kind=plateau"]
     train(speller_run(tones, "halves", "trainer.max_epochs=1", *few))
     train(speller_run(tones, "halves", "resume=true", "trainer.max_epochs=2", *few))
@@ -301,6 +309,40 @@ def test_a_speller_is_trained_and_the_network_stays(
     ])  # fmt: skip
     assert "but its speller" in capsys.readouterr().err
     assert load_bundle(tones / "plain/bundle").model.speller is None
+
+
+def test_a_speller_begins_as_that_of_another_model(
+    phone_bundle: Bundle, tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    """Its weights are taken, the network's stay, and dropout is no part of a speller's size."""
+    other = save_bundle(with_speller(with_other_weights(phone_bundle)), tmp_path / "other")
+    dropping = replace(NETWORK, dropout=0.3)
+    start = with_speller_of(str(other), phone_bundle, dropping)
+    found, spelling = start.model.state_dict(), load_bundle(other).model.state_dict()
+    network = phone_bundle.model.state_dict()
+    assert found.keys() == spelling.keys()
+    for name, tensor in found.items():
+        source = spelling if name.startswith("speller.") else network
+        assert torch.equal(tensor, source[name])
+    model = AcousticModel(replace(phone_bundle.model.config, speller=dropping))
+    take_weights(model, start.tokenizer, start, start.phones)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, found[name])
+
+    with pytest.raises(UsageError, match="another size than speller.network"):
+        with_speller_of(str(other), phone_bundle, replace(NETWORK, hidden_size=9))
+    with pytest.raises(UsageError, match="reads other phones"):
+        with_speller_of(str(other), replace(phone_bundle, phones=("a", "b")), NETWORK)
+    plain = save_bundle(tiny_bundle, tmp_path / "plain")
+    with pytest.raises(UsageError, match="this model has no speller"):
+        with_speller_of(str(plain), phone_bundle, NETWORK)
+    with pytest.raises(UsageError, match=r"speller.init_from needs speller.texts"):
+        SpellerConfig(init_from="default")
+
+
+def with_other_weights(bundle: Bundle) -> Bundle:
+    torch.manual_seed(5)
+    return replace(bundle, model=AcousticModel(bundle.model.config).eval())
 
 
 def test_what_a_speller_cannot_be_trained_with_is_said(

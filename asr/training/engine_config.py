@@ -158,6 +158,8 @@ class SpellerConfig:
 
     Attributes:
         texts: files with text, also .gz, .xz and .bz2; empty: the run trains a network by speech.
+        init_from: a bundle, or "default", with a speller of this size that reads the same phones: it
+            begins as that one. None: as that of the run's init_from, if there is one of this size.
         network: its size; a step of its LSTMs reads `subsampling` frames of phones.
         passes: how often the training speech is listened to, each time augmented anew, for what the
             network hears of each phone.
@@ -168,6 +170,7 @@ class SpellerConfig:
     """
 
     texts: list[str] = field(default_factory=list)
+    init_from: str | None = None
     network: EncoderConfig = field(
         default_factory=lambda: EncoderConfig(num_layers=2, dropout=0.05)
     )
@@ -178,6 +181,8 @@ class SpellerConfig:
     spoken: float = 0.2
 
     def __post_init__(self) -> None:
+        if self.init_from is not None and not self.texts:
+            raise UsageError("speller.init_from needs speller.texts: what the speller learns from")
         if min(self.passes, self.batches) < 1 or self.max_words < 2:
             raise UsageError(
                 "speller.passes and speller.batches must be at least 1, speller.max_words 2"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from asr.bundle import Bundle, Training
+from asr.bundle import Bundle, Training, load_bundle
 from asr.ctc import blank_share, ctc_losses
 from asr.errors import UsageError
 from asr.manifest import set_name
@@ -62,14 +62,16 @@ def speller_modules(
         raise UsageError("a speller is trained with CTC alone: of loss, only lexicon is used")
     chosen = lexicon_path(config, start)
     lexicon = read_lexicon(chosen, start.phones)
-    texts = ", ".join(Path(text).name for text in config.speller.texts)
+    learnt = ", ".join(Path(text).name for text in config.speller.texts)
+    if config.speller.init_from is not None:
+        learnt += f", begun as that of model {load_bundle(config.speller.init_from).model_id}"
     network = replace(start.model.config, speller=config.speller.network)
     bundle = Bundle(
         AcousticModel(network),
         start.tokenizer,
         start.normalizer,
         Training(
-            data=f"{', '.join(map(set_name, config.data.train))}; speller by {texts}; network of "
+            data=f"{', '.join(map(set_name, config.data.train))}; speller by {learnt}; network of "
             f"model {start.model_id}"
         ),
         phones=start.phones,

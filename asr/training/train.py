@@ -38,6 +38,7 @@ from asr.training.warmstart import (
     take_weights,
     vocabulary_to_keep,
     with_phones_of,
+    with_speller_of,
 )
 from asr.transcribe import load_model
 from asr.whole_file import write_atomically
@@ -121,6 +122,9 @@ def _start_from(config: RunConfig) -> Bundle | None:
             f"{config.init_from} was trained on texts of the normaliser {start.normalizer}, this run "
             f"has data.normalizer={config.data.normalizer}"
         )
+    speller = config.speller
+    if speller.init_from is not None:
+        start = with_speller_of(speller.init_from, start, speller.network)
     return start
 
 
