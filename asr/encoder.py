@@ -206,7 +206,8 @@ class Conv2dSubsampling(Subsampling):
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Shape: (B, T, F), (B,) -> (B, T', D), (B,)."""
-        *_, inputs, outputs = self.convolve(features.unsqueeze(1), lengths)
+        images = features.unsqueeze(1).to(memory_format=torch.channels_last)  # as oneDNN has them
+        *_, inputs, outputs = self.convolve(images, lengths)
         hidden = self.out((inputs + outputs).transpose(1, 2).flatten(2))
         return self.dropout(hidden), self.output_lengths(lengths)
 
