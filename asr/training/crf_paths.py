@@ -1,24 +1,26 @@
-"""The two recursions of `asr.training.phone_crf`, compiled for the CPU: an utterance at a time, whose
-sums stay in the processor's caches, where torch's operations go through those of the whole batch.
+"""The two recursions of `asr.training.phone_crf` for the CPU: in each frame the products of several
+utterances are one of torch's, which reads the trigram once for all, and all else is compiled.
 
 A state is [b, a], the last phone and the one before. V, the number of phones, is a multiple of WIDTH.
 """
 
-import math
+from collections.abc import Callable
 
 import numba
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from asr.tokenizer import BLANK_ID
 
 Floats = NDArray[np.float32]
+Lengths = NDArray[np.int64]
 WIDTH = 16  # float32 in a vector register
+_TOGETHER = 16  # utterances; 10 MB of their states are kept for each second, of 45 phones
 
 
-@numba.njit(nogil=True, cache=True)
 def totals_and_occupancies(
-    probs: Floats, lengths: NDArray[np.int64], after: Floats, ends: Floats, wanted: bool
+    probs: Floats, lengths: Lengths, after: Floats, ends: Floats, wanted: bool
 ) -> tuple[Floats, Floats]:
     """Of a batch.
 
@@ -32,106 +34,144 @@ def totals_and_occupancies(
     Returns:
         (B,) logarithms of the sums over all paths; (B, T', V) the share of each token in each frame.
     """
-    num_frames, size = probs.shape[1:]
-    before = np.ascontiguousarray(after.transpose(0, 2, 1))
-    twice = np.empty((size, size), np.float32)  # P(b | a, b)
-    for b in range(size):
-        twice[b] = before[b, b]
-    blanks = np.empty((num_frames, size, size), np.float32)
-    phones = np.empty_like(blanks)
-    totals, shares = np.zeros(len(probs), np.float32), np.zeros_like(probs)
-    for row in range(len(probs)):
-        frames = probs[row, : lengths[row]]
-        totals[row] = _forward(frames, after, ends, twice, blanks, phones)
-        if wanted:
-            _backward(frames, before, ends, twice, blanks, phones, shares[row])
+    totals, shares = np.empty(len(probs), np.float32), np.zeros_like(probs)
+    for first in range(0, len(probs), _TOGETHER):
+        rows = slice(first, first + _TOGETHER)
+        totals[rows] = _recursions(probs[rows], lengths[rows], after, ends, wanted, shares[rows])
     return totals, shares
 
 
+def _recursions(
+    probs: Floats, lengths: Lengths, after: Floats, ends: Floats, wanted: bool, shares: Floats
+) -> Floats:
+    """Totals (B,); writes shares (B, T', V) where they are wanted."""
+    batch, size = len(probs), probs.shape[2]
+    num_frames = int(lengths.max())
+    before = np.ascontiguousarray(after.transpose(0, 2, 1))
+    twice = np.stack([matrix[b] for b, matrix in enumerate(before)])  # P(b | a, b) at [b, a]
+    # sums of the paths up to each frame, scaled: of those whose last frame is a blank, and is b
+    blanks = np.empty((num_frames + 1, batch, size, size), np.float32)
+    phones = np.empty_like(blanks)
+    blanks[0], phones[0] = 0.0, 0.0
+    blanks[0, :, 0, 0] = 1.0
+    states = np.zeros((size, batch, size), np.float32)  # of several utterances [b, :, a]
+    states[0, :, 0] = 1.0
+    products = np.empty_like(states)
+    log_totals = np.zeros(batch)
+    multiply = _multiplication(states, after, products)
+    for frame in range(num_frames):
+        multiply()
+        _step(frame, probs, lengths, twice, products, states, blanks, phones, log_totals)
+    log_totals += np.log((states * ends[:, None]).sum((0, 2)))
+    if wanted:
+        after_blank, after_phone = (np.repeat(ends[None], batch, axis=0) for _ in range(2))
+        multiply = _multiplication(states, before, products)
+        for frame in range(num_frames - 1, -1, -1):
+            _share(frame, probs, lengths, blanks, phones, after_blank, after_phone, states, shares)
+            multiply()
+            _step_back(frame, probs, lengths, twice, products, after_blank, after_phone)
+    return log_totals.astype(np.float32)
+
+
+def _multiplication(states: Floats, chances: Floats, products: Floats) -> Callable[[], object]:
+    """What sets products (V, B, V) at [b, :, c] to the sums over a of [b, :, a] times [b, a, c]."""
+    rows, matrices, out = map(torch.from_numpy, (states, chances, products))
+    return lambda: torch.bmm(rows, matrices, out=out)
+
+
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _forward(
-    probs: Floats, after: Floats, ends: Floats, twice: Floats, blanks: Floats, phones: Floats
-) -> float:
-    """Scaled sums of the paths up to each frame: blanks and phones (T', V, V), of those whose last frame
-    is a blank, and is b; the result is the logarithm of the whole."""
-    size = len(ends)
-    both, step = np.zeros((size, size), np.float32), np.empty((size, size), np.float32)
-    both[0, 0] = 1.0
-    blank, phone = both.copy(), np.zeros((size, size), np.float32)
-    log_total = 0.0
-    for t in range(len(probs)):
-        _products(both, after, step)
-        for b in range(size):  # a phone comes twice only with a blank between
-            step[b, b] = (blank[b] * twice[b]).sum()
-        next_blank, next_phone = blanks[t], phones[t]
-        total = np.float32(0.0)
+def _step(
+    frame: int, probs: Floats, lengths: Lengths, twice: Floats, products: Floats, states: Floats,
+    blanks: Floats, phones: Floats, log_totals: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """From the sums up to a frame to those with it, at frame + 1; states (V, B, V) are their sums."""
+    size = len(twice)
+    for row in range(len(lengths)):
+        if frame >= lengths[row]:
+            continue
+        prob = probs[row, frame]
+        blank, phone = blanks[frame, row], phones[frame, row]
+        next_blank, next_phone = blanks[frame + 1, row], phones[frame + 1, row]
         for b in range(size):
             for a in range(size):
-                next_blank[b, a] = both[b, a] * probs[t, BLANK_ID]
-                next_phone[b, a] = (step[a, b] + phone[b, a]) * probs[t, b]
+                next_phone[b, a] = products[a, row, b]
+            again = np.float32(0.0)  # a phone comes twice only with a blank between
+            for a in range(size):
+                again += blank[b, a] * twice[b, a]
+            next_phone[b, b] = again
+        total = np.float32(0.0)
+        for b in range(size):
+            state = states[b, row]
+            for a in range(size):
+                next_blank[b, a] = state[a] * prob[BLANK_ID]
+                next_phone[b, a] = (next_phone[b, a] + phone[b, a]) * prob[b]
                 total += next_blank[b, a] + next_phone[b, a]
         scale = np.float32(1.0) / total
         for b in range(size):
+            state = states[b, row]
             for a in range(size):
                 next_blank[b, a] *= scale
                 next_phone[b, a] *= scale
-                both[b, a] = next_blank[b, a] + next_phone[b, a]
-        blank, phone = next_blank, next_phone
-        log_total += math.log(total)
-    return log_total + math.log((both * ends).sum())
+                state[a] = next_blank[b, a] + next_phone[b, a]
+        log_totals[row] += np.log(total)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _backward(
-    probs: Floats, before: Floats, ends: Floats, twice: Floats, blanks: Floats, phones: Floats,
-    shares: Floats,
+def _share(
+    frame: int, probs: Floats, lengths: Lengths, blanks: Floats, phones: Floats,
+    after_blank: Floats, after_phone: Floats, states: Floats, shares: Floats,
 ) -> None:  # fmt: skip
-    """Writes shares (T', V): of each token of a frame in the whole sum; each frame's sum to 1."""
-    size = len(ends)
-    after_blank, after_phone = ends.copy(), ends.copy()
-    then, both = np.empty((size, size), np.float32), np.empty((size, size), np.float32)
-    for t in range(len(probs) - 1, -1, -1):
-        share = shares[t]
+    """Writes shares (B, T', V): of each token of a frame in the whole sum; each frame's sum to 1.
+
+    after_blank, after_phone (B, V, V): sums over what may follow the frame. states (V, B, V) become
+    those with another phone in it, at [the last phone before, :, the phone].
+    """
+    size = after_phone.shape[1]
+    for row in range(len(lengths)):
+        if frame >= lengths[row]:
+            continue
+        share, prob = shares[row, frame], probs[row, frame]
+        blank, phone = blanks[frame + 1, row], phones[frame + 1, row]
+        of_blank, of_phone = after_blank[row], after_phone[row]
         blank_share = np.float32(0.0)
         for b in range(size):
             phone_share = np.float32(0.0)
             for a in range(size):
-                blank_share += blanks[t, b, a] * after_blank[b, a]
-                phone_share += phones[t, b, a] * after_phone[b, a]
-                after_phone[b, a] *= probs[t, b]  # the sums after b in this frame
+                blank_share += blank[b, a] * of_blank[b, a]
+                phone_share += phone[b, a] * of_phone[b, a]
+                of_phone[b, a] *= prob[b]  # the sums after b in this frame
             share[b] = phone_share
         share[BLANK_ID] = blank_share
         share /= share.sum()
         for b in range(size):
+            then = states[b, row]
             for c in range(size):
-                then[b, c] = after_phone[c, b]
-            then[b, b] = 0.0
-        _products(then, before, both)
-        total = np.float32(0.0)
-        for b in range(size):
-            same = after_phone[b, b]
-            for a in range(size):
-                other = both[b, a] + after_blank[b, a] * probs[t, BLANK_ID]
-                after_phone[b, a] += other
-                after_blank[b, a] = other + twice[b, a] * same
-                total += after_blank[b, a]
-        scale = np.float32(1.0) / total
-        for b in range(size):
-            for a in range(size):
-                after_blank[b, a] *= scale
-                after_phone[b, a] *= scale
+                then[c] = of_phone[c, b]
+            then[b] = 0.0
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
-def _products(states: Floats, chances: Floats, out: Floats) -> None:
-    """out[b, c] = the sum over a of states[b, a] chances[b, a, c], four a at a time: a row of `out` is
-    then read and written a quarter as often."""
-    size = len(states)
-    for b in range(size):
-        sums = out[b]
-        sums[:] = 0.0
-        for a in range(0, size, 4):
-            w0, w1, w2, w3 = states[b, a], states[b, a + 1], states[b, a + 2], states[b, a + 3]
-            c0, c1, c2, c3 = chances[b, a], chances[b, a + 1], chances[b, a + 2], chances[b, a + 3]
-            for c in range(size):
-                sums[c] += (w0 * c0[c] + w1 * c1[c]) + (w2 * c2[c] + w3 * c3[c])
+def _step_back(
+    frame: int, probs: Floats, lengths: Lengths, twice: Floats, products: Floats,
+    after_blank: Floats, after_phone: Floats,
+) -> None:  # fmt: skip
+    """What may follow a frame becomes what may follow the one before."""
+    size = len(twice)
+    for row in range(len(lengths)):
+        if frame >= lengths[row]:
+            continue
+        blank_prob = probs[row, frame, BLANK_ID]
+        of_blank, of_phone = after_blank[row], after_phone[row]
+        total = np.float32(0.0)
+        for b in range(size):
+            same, both = of_phone[b, b], products[b, row]
+            for a in range(size):
+                other = both[a] + of_blank[b, a] * blank_prob
+                of_phone[b, a] += other
+                of_blank[b, a] = other + twice[b, a] * same
+                total += of_blank[b, a]
+        scale = np.float32(1.0) / total
+        for b in range(size):
+            for a in range(size):
+                of_blank[b, a] *= scale
+                of_phone[b, a] *= scale

@@ -109,7 +109,7 @@ class _LogPartitions(torch.autograd.Function):
 def _compiled(
     log_probs: Tensor, output_lengths: Tensor, trigram: Tensor, wanted: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """What `_recursions` does, on a CPU in two fifths of the time."""
+    """What `_recursions` does, on a CPU in a quarter of the time."""
     from asr.training.crf_paths import WIDTH, totals_and_occupancies  # numba
 
     size = len(trigram)
