@@ -43,8 +43,9 @@ K. J. Piczak, ACM Multimedia 2015), four fifths of its recordings, and four room
 DATA = {
     "librispeech/mini": f"LibriSpeech train-clean-5 (CC BY 4.0; {LIBRISPEECH}), as Opus.",
     "librispeech/released": RELEASED,
-    "librispeech/speller": f"{RELEASED} The speller has read the texts of the language model too.",
+    "librispeech/speller": RELEASED,
 }
+SPELLER = " The speller has read the texts of the language model too."
 LEXICON = """
 
 Pronouncing lexicon: what espeak-ng says for the words of the language model (`asr lexicon`)."""
@@ -175,7 +176,7 @@ language model {megabytes(folder / LM_FILE):.1f} MB{neural}.
 
 The weights and the language models are under asr's own licence, Apache-2.0. They were made from:
 
-{DATA.get(bundle.training.recipe, "Not known here.")}
+{DATA.get(bundle.training.recipe, "Not known here.")}{SPELLER if bundle.model.speller else ""}
 
 Language models: 109 English novels to 1925 (public domain; none that LibriSpeech's development and test
 sets were read from, but Kathleen's prompts are from novels of that time), the transcripts of
