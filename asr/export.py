@@ -1,4 +1,4 @@
-"""Copies of bundles: weights rounded, a language model put in or left out."""
+"""Copies of bundles: weights rounded or averaged, networks or a language model put in or left out."""
 
 import tempfile
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from pathlib import Path
 from asr.bundle import LM_FILE, RNNLM_FILE, Bundle, load_bundle, save_bundle
 from asr.ensemble import check_together, without_speller
 from asr.errors import UsageError
+from asr.merge import averaged, with_speller_of
 
 _COPIED = "## From the card of the model that this is a copy of,"
 
@@ -24,6 +25,8 @@ def export_bundle(
     others: Sequence[Path | str] = (),
     alone: bool = False,
     shares: Sequence[float] = (),
+    average: Sequence[Path | str] = (),
+    speller: Path | str | None = None,
 ) -> Path:
     """Write a copy of a bundle to the folder `out`, with the sections of its model card.
 
@@ -39,6 +42,8 @@ def export_bundle(
         alone: leave out the networks that hear along; before `others` are added.
         shares: of each network in the mean that a search reads, as a ratio; empty: as they are, or all
             alike where networks are left out or added.
+        average: bundles whose weights are averaged with those of its first network (`asr.merge`).
+        speller: bundle whose speller replaces its own.
 
     Returns:
         `out`.
@@ -46,12 +51,16 @@ def export_bundle(
     Raises:
         BundleError: not a usable bundle, or `out` is there and is none.
         LanguageModelError: a language model that cannot be used, or not with this bundle.
-        UsageError: a lexicon for a model that writes no phones, networks that do not go together,
-            shares of another number of networks.
+        UsageError: a lexicon for a model that writes no phones, networks or a speller that do not go
+            together, shares of another number of networks.
     """
     from asr.rnnlm import load_rescorer, save_rescorer
 
     bundle = load_bundle(model)
+    if average:
+        bundle = averaged(bundle, average)
+    if speller is not None:
+        bundle = with_speller_of(speller, bundle)
     if lexicon is not None:
         if not bundle.phones:
             raise UsageError(f"{model} writes no phones: it has no use for a lexicon")

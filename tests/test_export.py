@@ -22,8 +22,10 @@ from asr.confidence import Calibration
 from asr.decoding.arpa import load_ngram
 from asr.decoding.ngram import LanguageModelError
 from asr.decoding.packed import is_packed
+from asr.encoder import EncoderConfig
 from asr.errors import AsrError, UsageError
 from asr.export import export_bundle
+from asr.model import AcousticModel
 from asr.pronunciation import read_lexicon
 from asr.rnnlm import load_rescorer
 
@@ -162,6 +164,48 @@ def test_a_lexicon_goes_into_a_model_that_writes_phones(
     with pytest.raises(UsageError, match="writes no phones"):
         export_bundle(model, tmp_path / "wrong", lexicon=mine)
     assert not (tmp_path / "wrong").exists()
+
+
+def test_weights_are_averaged_with_those_of_other_models(
+    tiny_bundle: Bundle, phone_bundle: Bundle, tmp_path: Path
+) -> None:
+    """Each as much as another; what was measured of the first is no longer said."""
+    bundles = [tiny_bundle]
+    for seed in (3, 4):
+        torch.manual_seed(seed)
+        model = AcousticModel(tiny_bundle.model.config).eval()
+        bundles.append(replace(tiny_bundle, model=model))
+    first, *others = (
+        save_bundle(bundle, tmp_path / str(number)) for number, bundle in enumerate(bundles)
+    )
+    made = load_bundle(export_bundle(first, tmp_path / "mean", average=others))
+    states = [bundle.model.state_dict() for bundle in bundles]
+    for name, tensor in made.model.state_dict().items():
+        torch.testing.assert_close(tensor, torch.stack([s[name] for s in states]).mean(0))
+    assert load_bundle(others[0]).model_id in made.training.data
+    assert made.training.dev_wer is None
+    phones = save_bundle(phone_bundle, tmp_path / "phones")
+    with pytest.raises(UsageError, match="cannot be averaged with"):
+        export_bundle(first, tmp_path / "wrong", average=[phones])
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_the_speller_of_another_model_is_put_in(phone_bundle: Bundle, tmp_path: Path) -> None:
+    size = EncoderConfig(conv_channels=8, hidden_size=8, num_layers=2)
+    spelling = replace(phone_bundle.model.config, speller=size)
+    torch.manual_seed(3)
+    model = AcousticModel(spelling).eval()
+    other = save_bundle(replace(phone_bundle, model=model), tmp_path / "other")
+    plain = save_bundle(phone_bundle, tmp_path / "plain")
+    with pytest.raises(SystemExit) as exit_info:
+        main(["export", str(plain), "--speller", str(other), "-o", str(tmp_path / "made")])
+    assert exit_info.value.code == 0
+    made, own, theirs = (load_bundle(tmp_path / name) for name in ("made", "plain", "other"))
+    for name, tensor in made.model.state_dict().items():
+        source = theirs if name.startswith("speller.") else own
+        assert torch.equal(tensor, source.model.state_dict()[name])
+    with pytest.raises(UsageError, match="has no speller"):
+        export_bundle(plain, tmp_path / "wrong", speller=plain)
 
 
 def test_what_goes_wrong_leaves_nothing_behind(model: Path, tmp_path: Path) -> None:

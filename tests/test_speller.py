@@ -17,6 +17,7 @@ from asr.encoder import EncoderConfig
 from asr.errors import AsrError, UsageError
 from asr.evaluate import evaluate
 from asr.manifest import Utterance, read_manifest
+from asr.merge import with_speller_of
 from asr.model import AcousticModel
 from asr.pronunciation import Lexicon, vocabulary, write_lexicon
 from asr.speller import Speller
@@ -26,7 +27,7 @@ from asr.training.posterior_bank import Heard, PosteriorBank
 from asr.training.sampler import BatchKey
 from asr.training.speller_data import BatchNumbers, SpellerBatches, read_words
 from asr.training.train import train
-from asr.training.warmstart import take_weights, with_speller_of
+from asr.training.warmstart import take_weights
 from asr.transcribe import Recognizer, load_model
 
 P = 6  # blank, boundary, and four phones
@@ -317,7 +318,7 @@ def test_a_speller_begins_as_that_of_another_model(
     """Its weights are taken, the network's stay, and dropout is no part of a speller's size."""
     other = save_bundle(with_speller(with_other_weights(phone_bundle)), tmp_path / "other")
     dropping = replace(NETWORK, dropout=0.3)
-    start = with_speller_of(str(other), phone_bundle, dropping)
+    start = with_speller_of(other, phone_bundle, dropping)
     found, spelling = start.model.state_dict(), load_bundle(other).model.state_dict()
     network = phone_bundle.model.state_dict()
     assert found.keys() == spelling.keys()
@@ -329,13 +330,13 @@ def test_a_speller_begins_as_that_of_another_model(
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, found[name])
 
-    with pytest.raises(UsageError, match="another size than speller.network"):
-        with_speller_of(str(other), phone_bundle, replace(NETWORK, hidden_size=9))
+    with pytest.raises(UsageError, match="another size than is wanted"):
+        with_speller_of(other, phone_bundle, replace(NETWORK, hidden_size=9))
     with pytest.raises(UsageError, match="reads other phones"):
-        with_speller_of(str(other), replace(phone_bundle, phones=("a", "b")), NETWORK)
+        with_speller_of(other, replace(phone_bundle, phones=("a", "b")), NETWORK)
     plain = save_bundle(tiny_bundle, tmp_path / "plain")
-    with pytest.raises(UsageError, match="this model has no speller"):
-        with_speller_of(str(plain), phone_bundle, NETWORK)
+    with pytest.raises(UsageError, match="has no speller"):
+        with_speller_of(plain, phone_bundle, NETWORK)
     with pytest.raises(UsageError, match=r"speller.init_from needs speller.texts"):
         SpellerConfig(init_from="default")
 

@@ -66,6 +66,17 @@ def export(
             "left out."
         ),
     ] = None,
+    average: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Average the weights with those of this model; may be given again.",
+        ),
+    ] = None,
+    speller: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Put in the speller of this model, or of default."),
+    ] = None,
 ) -> None:
     """Copy a model: weights rounded, another language model, other networks beside its own.
 
@@ -73,7 +84,8 @@ def export(
     floats. The neural language model is rounded too.
     Networks that write the same phones can hear the speech together (--with): a search reads the mean
     of what they hear and makes fewer errors, for the work of all of them; --shares has a better one
-    count more. Greedy decoding hears with the model's own alone. A language model that is put in keeps
+    count more. Greedy decoding hears with the model's own alone. Of trainings that began with the same
+    weights, the average (--average) may be better than each. A language model that is put in keeps
     the weights that `asr tune` found for the one before: tune again. What the model card says of
     licences and measurements comes along, as the original's.
 
@@ -87,6 +99,7 @@ def export(
     folder = export_bundle(
         model, out, weights=weights, lm=lm, without_lm=without_lm, lexicon=lexicon, rnnlm=rnnlm,
         others=others or (), alone=alone, shares=numbers(shares, "--shares", float),
+        average=average or (), speller=speller,
     )  # fmt: skip
     for file in sorted(folder.iterdir()):
         typer.echo(f"{file}  {file.stat().st_size / 1e6:.2f} MB")

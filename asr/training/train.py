@@ -16,6 +16,7 @@ from asr.bundle import Bundle, Training, load_bundle, save_bundle
 from asr.errors import AsrError, UsageError
 from asr.evaluate import Evaluation, evaluate, report_names
 from asr.manifest import read_manifest, set_name
+from asr.merge import with_speller_of
 from asr.model import AcousticModel, ModelConfig
 from asr.pronunciation import read_lexicon
 from asr.run_state import read_settings
@@ -38,7 +39,6 @@ from asr.training.warmstart import (
     take_weights,
     vocabulary_to_keep,
     with_phones_of,
-    with_speller_of,
 )
 from asr.transcribe import load_model
 from asr.whole_file import write_atomically

@@ -1,13 +1,14 @@
 """init_from: training that starts from the weights of a bundle, with its vocabulary or a new one."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
-from asr.bundle import LEXICON_FILE, SHIPPED, Bundle, load_bundle
+from asr.bundle import LEXICON_FILE, SHIPPED, Bundle
 from asr.encoder import EncoderConfig
 from asr.errors import UsageError
+from asr.merge import same_size
 from asr.model import AcousticModel
 from asr.pronunciation import Lexicon, Phones
 from asr.tokenizer import CharTokenizer, Tokenizer
@@ -77,48 +78,6 @@ def take_weights(
         f"weights of model {start.model_id} with a new output layer: {len(kept)} tokens kept, "
         f"new: {_listed(new)}; gone: {_listed(gone)}"
     )
-
-
-def same_size(one: EncoderConfig | None, other: EncoderConfig | None) -> bool:
-    """Whether both have the same weights: dropout may differ, and None is none."""
-    if one is None or other is None:
-        return False
-    alike = replace(other, dropout=one.dropout, recurrent_dropout=one.recurrent_dropout)
-    return one == alike
-
-
-def with_speller_of(path: str, start: Bundle, network: EncoderConfig) -> Bundle:
-    """The bundle with the speller of another one, which reads and writes the same.
-
-    Args:
-        path: the other's folder, or "default".
-        network: the size that the speller must have.
-
-    Raises:
-        UsageError: it has none, one of another size, or one that reads other phones or writes other
-            tokens.
-    """
-    other = load_bundle(path)
-    size = other.model.config.speller
-    if size is None:
-        raise UsageError(f"speller.init_from={path}: this model has no speller")
-    if not same_size(size, network):
-        raise UsageError(
-            f"speller.init_from={path}: its speller has another size than speller.network: {size}"
-        )
-    if (other.phones, other.tokenizer.tokens) != (start.phones, start.tokenizer.tokens):
-        raise UsageError(
-            f"speller.init_from={path}: its speller reads other phones, or writes other tokens, than "
-            "the network of init_from"
-        )
-    model = AcousticModel(replace(start.model.config, speller=size))
-    spelling = {
-        name: tensor
-        for name, tensor in other.model.state_dict().items()
-        if name.startswith(_SPELLER)
-    }
-    model.load_state_dict({**start.model.state_dict(), **spelling})
-    return replace(start, model=model)
 
 
 def lexicon_path(config: RunConfig, start: Bundle | None) -> Path:

@@ -1,0 +1,111 @@
+"""A bundle from parts of several: weights averaged, another's speller."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from asr.bundle import Bundle, load_bundle
+from asr.encoder import EncoderConfig
+from asr.errors import UsageError
+from asr.model import AcousticModel, ModelConfig
+
+_SPELLER = "speller."
+
+
+def averaged(bundle: Bundle, paths: Sequence[Path | str]) -> Bundle:
+    """The bundle with the mean of its network's weights and those of other bundles, all alike.
+
+    Of one training at several times, or of trainings that began with the same weights, the mean makes
+    fewer errors than each (Wortsman et al. 2022, "Model soups", arXiv 2203.05482); networks that have
+    learnt apart have no mean worth anything. The speller stays the bundle's own.
+
+    Raises:
+        BundleError: not a usable bundle.
+        UsageError: another network, other phones or other tokens.
+    """
+    others = [load_bundle(path) for path in paths]
+    for path, other in zip(paths, others, strict=True):
+        if _identity(other) != _identity(bundle):
+            raise UsageError(
+                f"{path} cannot be averaged with: its network has another form, or writes other phones "
+                "or tokens"
+            )
+    sources = [other.model.state_dict() for other in others]
+    weights = {
+        name: tensor if name.startswith(_SPELLER) else _mean([tensor, *(s[name] for s in sources)])
+        for name, tensor in bundle.model.state_dict().items()
+    }
+    listed = ", ".join(other.model_id for other in others)
+    data = f"{bundle.training.data}; averaged with model {listed}"
+    return replace(
+        bundle,
+        model=_filled(bundle.model.config, weights),
+        training=replace(bundle.training, data=data, dev_wer=None),
+    )
+
+
+def with_speller_of(path: Path | str, bundle: Bundle, size: EncoderConfig | None = None) -> Bundle:
+    """The bundle with the speller of the one at `path`, which reads the same phones and writes the same
+    tokens; it spells what another network hears as it is.
+
+    Args:
+        size: that it must have, but for dropout; None: any.
+
+    Raises:
+        BundleError: not a usable bundle.
+        UsageError: there is no speller, or one of another size or for other phones or tokens.
+    """
+    other = load_bundle(path)
+    theirs = other.model.config.speller
+    if theirs is None:
+        raise UsageError(f"{path} has no speller")
+    if size is not None and not same_size(theirs, size):
+        raise UsageError(f"the speller of {path} has another size than is wanted: {theirs}")
+    if (other.phones, other.tokenizer.tokens) != (bundle.phones, bundle.tokenizer.tokens):
+        raise UsageError(
+            f"the speller of {path} reads other phones, or writes other tokens, than the network"
+        )
+    weights = {
+        **{
+            name: t
+            for name, t in bundle.model.state_dict().items()
+            if not name.startswith(_SPELLER)
+        },
+        **{name: t for name, t in other.model.state_dict().items() if name.startswith(_SPELLER)},
+    }
+    config = replace(bundle.model.config, speller=theirs)
+    data = f"{bundle.training.data}; speller of model {other.model_id}"
+    return replace(
+        bundle,
+        model=_filled(config, weights),
+        training=replace(bundle.training, data=data, dev_wer=None),
+    )
+
+
+def same_size(one: EncoderConfig | None, other: EncoderConfig | None) -> bool:
+    """Whether both have the same weights: dropout may differ, and None is none."""
+    return one is not None and other is not None and _undropped(one) == _undropped(other)
+
+
+def _undropped(config: EncoderConfig) -> EncoderConfig:
+    return replace(config, dropout=0.0, recurrent_dropout=0.0)
+
+
+def _identity(bundle: Bundle) -> tuple[ModelConfig, tuple[str, ...], tuple[str, ...]]:
+    """All that makes weights mean the same."""
+    config = bundle.model.config
+    network = replace(config, speller=None, encoder=_undropped(config.encoder))
+    return network, tuple(bundle.phones), tuple(bundle.tokenizer.tokens)
+
+
+def _mean(tensors: Sequence[Tensor]) -> Tensor:
+    first = tensors[0]
+    return sum(tensors[1:], first) / len(tensors) if first.is_floating_point() else first
+
+
+def _filled(config: ModelConfig, weights: dict[str, Tensor]) -> AcousticModel:
+    model = AcousticModel(config, empty=True)
+    model.load_state_dict(weights, assign=True)
+    return model.eval()
