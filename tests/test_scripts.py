@@ -77,7 +77,7 @@ if [[ $3 == train ]]; then
 fi
 if [[ "$3 $4" == 'lm train' ]]; then touch "${@: -1}/lm.ngram"; fi
 if [[ "$3 $4" == 'lm train-rnn' ]]; then touch "${@: -1}/rnnlm.safetensors"; fi
-if [[ $3 == lexicon ]]; then touch "${@: -1}"; fi
+if [[ $3 == lexicon || ${@: -1} == */heard ]]; then touch "${@: -1}"; fi
 """
 
 
@@ -106,21 +106,24 @@ def test_a_release_goes_on_where_it_was_broken_off(checkout: Path, tmp_path: Pat
 
     status, asked = release(BREAKS_OFF="runs/release/speller")
     assert status != 0
-    commands = ["prepare"] * 3 + ["lm", "lm", "lexicon"] + ["train"] * 6
+    commands = [*["prepare"] * 3, "lm", "lm", "lexicon", *["train"] * 4, "export", *["train"] * 3]
     assert [call.split()[2] for call in asked] == commands
     assert "lexicon runs/release/lm/lm.ngram data/released/train-clean-5.jsonl" in asked[5]
     trainings = (
         ("mini", "mini", ""),
         ("first", "released", "mini"),
         ("released", "released", "first"),
+        ("further", "released", "released"),
     )
-    for call, (name, recipe, begun) in zip(asked[6:9], trainings, strict=True):
+    mean = asked.pop(10)
+    assert "export runs/release/further/bundle --average runs/release/released/bundle" in mean
+    for call, (name, recipe, begun) in zip(asked[6:10], trainings, strict=True):
         assert f"recipe=librispeech/{recipe} run_dir=runs/release/{name} " in call
         assert not begun or f"init_from=runs/release/{begun}/bundle" in call
         assert "loss.lexicon=runs/release/lm/lexicon.txt" in call
         assert "features.kind" not in call
-        assert call.endswith("seed=3")
-    mini, released = asked[9:11]
+        assert call.endswith("seed=3 seed=4" if name == "further" else "seed=3")
+    mini, released = asked[10:12]
     assert "recipe=librispeech/mini run_dir=runs/release/mini-2 " in mini
     assert "features.kind=mfcc" in mini
     assert "encoder.conv_kind=conv1d" in mini
@@ -128,8 +131,8 @@ def test_a_release_goes_on_where_it_was_broken_off(checkout: Path, tmp_path: Pat
     assert "init_from=runs/release/mini-2/bundle" in released
     assert mini.endswith("seed=3 seed=2")
     assert released.endswith("seed=3 seed=2")
-    assert "recipe=librispeech/speller run_dir=runs/release/speller" in asked[11]
-    assert "init_from=runs/release/released/bundle" in asked[11]
+    assert "recipe=librispeech/speller run_dir=runs/release/speller" in asked[12]
+    assert "init_from=runs/release/heard" in asked[12]
     novels = "data/released/novels.txt.xz"
     assert f"lm train {novels} data/released/train-clean-100.txt --words scripts/words" in asked[3]
     assert f"lm train-rnn {novels} data/released/train-clean-100.txt" in asked[4]
@@ -152,7 +155,7 @@ def test_a_release_goes_on_where_it_was_broken_off(checkout: Path, tmp_path: Pat
         "-m asr tune data/released/dev-clean.jsonl",
     ]
     assert asked[1].endswith("--with runs/release/second/bundle --shares 2 1")
-    assert "resume=true init_from=runs/release/released/bundle" in asked[0]
+    assert "resume=true init_from=runs/release/heard" in asked[0]
     assert asked[-1].startswith("scripts/model_card.py --model asr/pretrained")
     text = checkout / "data/released/train-clean-100.txt"
     assert text.read_text() == "SOME WORDS\n"
