@@ -30,7 +30,7 @@ def test_it_is_a_small_folder_of_plain_files() -> None:
     bundle = load_bundle("default")
     assert bundle.weights == "int7"
     assert len(bundle.others) == 1
-    assert bundle.shares == (1.0, 2.0)
+    assert bundle.shares == (2.0, 1.0)
     assert bundle.decoding is not None
     assert bundle.greedy_calibration is not None
     assert bundle.beam_calibration is not None
