@@ -86,8 +86,13 @@ def test_log_partitions_and_their_gradient_are_those_of_every_path(
     torch.testing.assert_close(gradient, by_hand)
 
 
-def test_the_kernel_for_the_cpu_does_what_torchs_operations_do() -> None:
-    """45 phones, which the kernel pads; utterances of other lengths, one of them of no frame but one."""
+@pytest.mark.parametrize("together", [2, 16])
+def test_the_kernel_for_the_cpu_does_what_torchs_operations_do(
+    monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    """45 phones, which the kernel pads; utterances of other lengths, one of them of no frame but one;
+    more of them than go together, and not as many."""
+    monkeypatch.setattr("asr.training.crf_paths._TOGETHER", together)
     size, lengths = 45, torch.tensor([70, 33, 1])
     generator = torch.Generator().manual_seed(6)
     sequences = torch.randint(1, size, (200, 30), generator=generator).tolist()
