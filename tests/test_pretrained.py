@@ -70,6 +70,17 @@ def test_the_model_of_mini_has_the_wer_of_its_run(asr_data: Path, tmp_path: Path
     assert 100 * found.score.wer == pytest.approx(float(stated[1]), rel=0.25)
 
 
+@pytest.mark.parametrize("name", ["librispeech-mini", "librispeech-released"])
+def test_the_models_beside_it_say_all_words_of_its_language_model(name: str) -> None:
+    """As recipes/librispeech/README.md evaluates them."""
+    if not MINI.is_dir():
+        pytest.skip("models/ is in the repository alone")
+    ours, shipped = (load_bundle(path).lexicon for path in (MINI.parent / name, SHIPPED))
+    assert ours is not None
+    assert shipped is not None
+    assert ours.read_bytes() == shipped.read_bytes()
+
+
 def test_it_has_the_wer_of_its_card(asr_data: Path, tmp_path: Path) -> None:
     """On every eighth utterance of dev-clean, within what so few of them leave open."""
     prepared, *_ = prepare_librispeech(asr_data, ["dev-clean"], tmp_path)
