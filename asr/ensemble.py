@@ -12,7 +12,14 @@ from dataclasses import replace
 import torch
 
 from asr.errors import UsageError
-from asr.model import AcousticModel, ModelConfig, ModelOutput, geometric_mean
+from asr.model import (
+    SPELLER,
+    AcousticModel,
+    ModelConfig,
+    ModelOutput,
+    geometric_mean,
+    network_of,
+)
 
 
 def check_together(first: ModelConfig, other: ModelConfig) -> None:
@@ -28,11 +35,11 @@ def check_together(first: ModelConfig, other: ModelConfig) -> None:
 
 def without_speller(model: AcousticModel) -> AcousticModel:
     """The network with all that its phones need."""
-    alone = AcousticModel(replace(model.config, speller=None), empty=True)
-    needed = alone.state_dict().keys()
-    weights = {name: tensor for name, tensor in model.state_dict().items() if name in needed}
-    alone.load_state_dict(weights, assign=True)
-    return alone.eval()
+    alone = replace(model.config, speller=None)
+    weights = {
+        name: tensor for name, tensor in model.state_dict().items() if not name.startswith(SPELLER)
+    }
+    return network_of(alone, weights)
 
 
 def _frames(config: ModelConfig) -> tuple[int, int, int, int]:

@@ -9,9 +9,7 @@ from torch import Tensor
 from asr.bundle import Bundle, load_bundle
 from asr.encoder import EncoderConfig
 from asr.errors import UsageError
-from asr.model import AcousticModel, ModelConfig
-
-_SPELLER = "speller."
+from asr.model import SPELLER, ModelConfig, network_of
 
 
 def averaged(bundle: Bundle, paths: Sequence[Path | str]) -> Bundle:
@@ -34,14 +32,14 @@ def averaged(bundle: Bundle, paths: Sequence[Path | str]) -> Bundle:
             )
     sources = [other.model.state_dict() for other in others]
     weights = {
-        name: tensor if name.startswith(_SPELLER) else _mean([tensor, *(s[name] for s in sources)])
+        name: tensor if name.startswith(SPELLER) else _mean([tensor, *(s[name] for s in sources)])
         for name, tensor in bundle.model.state_dict().items()
     }
     listed = ", ".join(other.model_id for other in others)
     data = f"{bundle.training.data}; averaged with model {listed}"
     return replace(
         bundle,
-        model=_filled(bundle.model.config, weights),
+        model=network_of(bundle.model.config, weights),
         training=replace(bundle.training, data=data, dev_wer=None),
     )
 
@@ -69,17 +67,15 @@ def with_speller_of(path: Path | str, bundle: Bundle, size: EncoderConfig | None
         )
     weights = {
         **{
-            name: t
-            for name, t in bundle.model.state_dict().items()
-            if not name.startswith(_SPELLER)
+            name: t for name, t in bundle.model.state_dict().items() if not name.startswith(SPELLER)
         },
-        **{name: t for name, t in other.model.state_dict().items() if name.startswith(_SPELLER)},
+        **{name: t for name, t in other.model.state_dict().items() if name.startswith(SPELLER)},
     }
     config = replace(bundle.model.config, speller=theirs)
     data = f"{bundle.training.data}; speller of model {other.model_id}"
     return replace(
         bundle,
-        model=_filled(config, weights),
+        model=network_of(config, weights),
         training=replace(bundle.training, data=data, dev_wer=None),
     )
 
@@ -103,9 +99,3 @@ def _identity(bundle: Bundle) -> tuple[ModelConfig, tuple[str, ...], tuple[str, 
 def _mean(tensors: Sequence[Tensor]) -> Tensor:
     first = tensors[0]
     return sum(tensors[1:], first) / len(tensors) if first.is_floating_point() else first
-
-
-def _filled(config: ModelConfig, weights: dict[str, Tensor]) -> AcousticModel:
-    model = AcousticModel(config, empty=True)
-    model.load_state_dict(weights, assign=True)
-    return model.eval()

@@ -1,6 +1,6 @@
 """AcousticModel = front end, encoder, CTC heads, speller: waveforms (B, S) -> log_probs (B, T', V)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +14,8 @@ from asr.encoder import BiLSTMEncoder, EncoderConfig
 from asr.errors import UsageError
 from asr.features import FeatureConfig, FrontEnd, MelAugmentation
 from asr.speller import Speller
+
+SPELLER = "speller."  # how the names of its weights begin
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,13 @@ class AcousticModel(nn.Module):
             log_probs, output_lengths, intermediate,
             phones, tuple(self.phone_head(hidden) for hidden in inner),
         )  # fmt: skip
+
+
+def network_of(config: ModelConfig, weights: Mapping[str, Tensor]) -> AcousticModel:
+    """A network with these weights, in evaluation mode; RuntimeError where they are of another one."""
+    model = AcousticModel(config, empty=True)
+    model.load_state_dict(weights, assign=True)
+    return model.eval()
 
 
 def _mean_of_views(log_probs: Tensor, views: int) -> Tensor:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from asr.encoder import EncoderConfig
 from asr.errors import AsrError
 from asr.features import FeatureConfig
-from asr.model import AcousticModel, ModelConfig
+from asr.model import AcousticModel, ModelConfig, network_of
 from asr.quantize import save_weights, unpack_weights
 
 
@@ -42,11 +42,9 @@ def load_network(path: Path, config: ModelConfig, expected_hash: str) -> Acousti
     """
     check_hash(path, expected_hash)
     try:
-        model = AcousticModel(config, empty=True)
-        model.load_state_dict(unpack_weights(safetensors.torch.load_file(path)), assign=True)
+        return network_of(config, unpack_weights(safetensors.torch.load_file(path)))
     except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
         raise BundleError(f"{path} does not fit config.json: {error}") from error
-    return model.eval()
 
 
 def front_and_encoder(config: ModelConfig) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from asr.bundle import LEXICON_FILE, SHIPPED, Bundle
 from asr.encoder import EncoderConfig
 from asr.errors import UsageError
 from asr.merge import same_size
-from asr.model import AcousticModel
+from asr.model import SPELLER, AcousticModel
 from asr.pronunciation import Lexicon, Phones
 from asr.tokenizer import CharTokenizer, Tokenizer
 from asr.training.config import RunConfig
 from asr.training.datamodule import SpeechDataModule
 
-_HEAD, _PHONE_HEAD, _SPELLER = "head.", "phone_head.", "speller."
+_HEAD, _PHONE_HEAD = "head.", "phone_head."
 
 
 def check_same_network(config: RunConfig, start: Bundle) -> None:
@@ -61,7 +61,7 @@ def take_weights(
             if name.startswith(_PHONE_HEAD):
                 if phones == start.phones:
                     tensor.copy_(source[name])
-            elif name.startswith(_SPELLER):
+            elif name.startswith(SPELLER):
                 if same_size(model.config.speller, start.model.config.speller):
                     tensor.copy_(source[name])
             elif name.startswith(_HEAD):
