@@ -1,15 +1,17 @@
 """A model's tokens or phones, a lexicon and language models, as a search takes them."""
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from asr.bundle import Bundle, Decoding
 from asr.decoding.arpa import load_ngram
 from asr.decoding.beam_options import OVER_PHONES, BeamOptions
 from asr.decoding.language import LanguageModel, phone_language_model, word_language_model
 from asr.decoding.lexicon import Alphabet
-from asr.decoding.ngram import SPECIAL_WORDS, LanguageModelError
+from asr.decoding.ngram import SPECIAL_WORDS, LanguageModelError, NgramModel
 from asr.pronunciation import Lexicon, read_lexicon
 from asr.rescoring import BoundRescorer
 from asr.rnnlm import load_rescorer
@@ -23,28 +25,41 @@ def lexicon_of(bundle: Bundle) -> Lexicon | None:
 
 
 def alphabet_of(bundle: Bundle, lexicon: Lexicon | None = None) -> Alphabet:
-    """What a search writes: the bundle's tokens, or the phones of a lexicon."""
-    return Alphabet.from_tokens(lexicon.phones if lexicon else bundle.tokenizer.tokens)
+    """What a search reads: what the bundle writes greedily, or the phones of a lexicon."""
+    return Alphabet.from_tokens(lexicon.phones if lexicon else bundle.written.tokens)
 
 
-def bind_language_model(
-    bundle: Bundle, path: Path | str, lexicon: Lexicon | None = None
-) -> LanguageModel:
-    """A word n-gram model for the bundle's tokens, or for the phones of a lexicon.
+class Bound(NamedTuple):
+    """A language model for a bundle's phones, with their lexicon, or for what it writes, with None."""
+
+    language_model: LanguageModel
+    lexicon: Lexicon | None
+
+
+def bind_language_model(bundle: Bundle, path: Path | str, *, spelled: bool = False) -> Bound:
+    """A word n-gram model for the phones that the bundle's network writes; for what the bundle writes
+    greedily where there are none, or `spelled`.
 
     Raises:
         LanguageModelError: no usable model, or next to none of its words can be written.
+        AsrError: a lexicon that cannot be read.
     """
+    with ThreadPoolExecutor(1) as pool:  # to read one takes as long as the other
+        ngram = pool.submit(load_ngram, path)
+        lexicon = None if spelled else lexicon_of(bundle)
+        return Bound(_bound(bundle, path, ngram.result(), lexicon), lexicon)
+
+
+def _bound(
+    bundle: Bundle, path: Path | str, ngram: NgramModel, lexicon: Lexicon | None
+) -> LanguageModel:
     alphabet = alphabet_of(bundle, lexicon)
     try:
-        ngram = load_ngram(path)
         if lexicon is None:
-            return word_language_model(ngram, alphabet, bundle.tokenizer.encode)
-        model = phone_language_model(ngram, lexicon.spellings, alphabet.vocab_size)
+            return word_language_model(ngram, alphabet, bundle.written.encode)
+        model = phone_language_model(ngram, *lexicon.rows, alphabet.vocab_size)
     except LanguageModelError as error:
-        raise LanguageModelError(
-            str(error) if str(path) in str(error) else f"{path}: {error}"
-        ) from None
+        raise LanguageModelError(f"{path}: {error}") from None
     if model.num_unspelled:
         LOG.warning(
             "%s: %d of its words cannot be written, for the model's lexicon lacks them (`asr lexicon` "
@@ -81,11 +96,11 @@ def bind_rescorer(bundle: Bundle, path: Path | str, language_model: LanguageMode
     """
     rescorer = load_rescorer(path)
     text = "".join(word for word in language_model.ngram.words if word not in SPECIAL_WORDS)
-    lacking = rescorer.unknown_characters(text)
-    if 2 * lacking.total() > len(text):
+    lacking = rescorer.unknown_characters("".join(set(text)))  # to count them all takes longer
+    if lacking and 2 * rescorer.unknown_characters(text).total() > len(text):
         raise LanguageModelError(
             f"{path} lacks most of the language model's characters, such as {min(lacking)!r}: is it in "
             "another case or language?"
         )
 
-    return BoundRescorer(rescorer, language_model.ngram, bundle.tokenizer.decode)
+    return BoundRescorer(rescorer, language_model.ngram, bundle.written.decode)

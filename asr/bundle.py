@@ -1,7 +1,7 @@
 """A trained model as a folder: config.json, tokens.json, model.safetensors, README.md (model card),
 lm.ngram where a language model was added (`asr tune --write`), rnnlm.safetensors where a neural one was,
-lexicon.txt.xz where the model writes phones too, and network-2.safetensors and so on where there are
-networks that hear along (`asr export --with`).
+lexicon.txt.xz where the model writes phones too, pieces.json where a speller writes pieces of words, and
+network-2.safetensors and so on where there are networks that hear along (`asr export --with`).
 
 A bundle carries constructor arguments, never class paths and never pickles: loading a stranger's
 bundle runs no code of theirs.
@@ -36,17 +36,18 @@ from asr.network_file import (
 from asr.pronunciation import Phones, read_lexicon, write_lexicon
 from asr.quantize import STORED
 from asr.text import DEFAULT_NORMALIZER, get_normalizer
-from asr.tokenizer import TOKENIZERS, CharTokenizer, Tokenizer
+from asr.tokenizer import TOKENIZERS, BpeTokenizer, CharTokenizer, Tokenizer
 from asr.warp import check_views
 
 FORMAT_VERSION = 1
-_FILES = CONFIG_FILE, TOKENS_FILE, CARD_FILE, LM_FILE, RNNLM_FILE, LEXICON_FILE = (
+_FILES = CONFIG_FILE, TOKENS_FILE, CARD_FILE, LM_FILE, RNNLM_FILE, LEXICON_FILE, PIECES_FILE = (
     "config.json",
     "tokens.json",
     "README.md",
     "lm.ngram",
     "rnnlm.safetensors",
     "lexicon.txt.xz",
+    "pieces.json",
 )
 DEFAULT_MODEL = "default"
 DEFAULT_SHARE = 0.5  # of a neural language model in the language model's score
@@ -110,6 +111,7 @@ class Bundle:
         weights: how they are stored: "float32", or rounded to "float16", "int8" or "int7".
         phones: what the model's second head writes; empty where it has none.
         lexicon: path of the file that says how words are said in these phones.
+        pieces: what the model's speller writes; None where it has none.
         others: networks that write the same tokens and phones; they hear along in a search over phones.
         shares: of each network in the mean that the search reads, as a ratio; empty: all alike.
         sections: of the model card, after what `model_card` writes, from the first "## " on: licences,
@@ -132,10 +134,16 @@ class Bundle:
     rnnlm: Path | None = None
     others: tuple[AcousticModel, ...] = ()
     shares: tuple[float, ...] = ()
+    pieces: BpeTokenizer | None = None
 
     def __post_init__(self) -> None:
         if self.shares:
             check_shares(self.shares, len(self.networks))
+
+    @property
+    def written(self) -> Tokenizer:
+        """Of what is written where no search reads phones: the speller's pieces, or the tokens."""
+        return self.tokenizer if self.pieces is None else self.pieces
 
     @property
     def networks(self) -> tuple[AcousticModel, ...]:
@@ -174,10 +182,11 @@ def _save(bundle: Bundle, path: Path) -> None:
             save_network(model, file, bundle.weights)
             for file, model in zip(network_files(staging), bundle.networks, strict=False)
         ]
-        (staging / TOKENS_FILE).write_text(
-            json.dumps(bundle.tokenizer.tokens, ensure_ascii=False, indent=0) + "\n", "utf-8"
-        )
+        _write_tokens(bundle.tokenizer, staging / TOKENS_FILE)
         config = _config(bundle, hashes)
+        if bundle.pieces is not None:
+            _write_tokens(bundle.pieces, staging / PIECES_FILE)
+            config["pieces_sha256"] = file_hash(staging / PIECES_FILE)
         if bundle.language_model is not None:
             shutil.copyfile(bundle.language_model, staging / LM_FILE)
             config["lm_sha256"] = file_hash(staging / LM_FILE)
@@ -199,6 +208,10 @@ def _save(bundle: Bundle, path: Path) -> None:
             staging.replace(path)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _write_tokens(tokenizer: Tokenizer, path: Path) -> None:
+    path.write_text(json.dumps(tokenizer.tokens, ensure_ascii=False, indent=0) + "\n", "utf-8")
 
 
 def _replace_files(path: Path, staging: Path) -> None:
@@ -250,7 +263,9 @@ def load_bundle(path: Path | str) -> Bundle:
         kind = TOKENIZERS[config.get("tokenizer", CharTokenizer.kind)]
         tokenizer = kind(tuple(_read_json(path / TOKENS_FILE)))
         phones = tuple(map(str, config.get("phones", ())))
-        first = network_config(config, tokenizer.vocab_size, len(phones))
+        pieces = _pieces(path, config) if "speller" in config else None
+        num_pieces = pieces.vocab_size if pieces else 0
+        first = network_config(config, tokenizer.vocab_size, len(phones), num_pieces)
         others = config.get("others", ())
         networks = [first, *(_other_config(first, values) for values in others)]
         hashes = [str(config["model_sha256"]), *(str(values["sha256"]) for values in others)]
@@ -264,6 +279,8 @@ def load_bundle(path: Path | str) -> Bundle:
         weights = config.get("weights", "float32")
         if weights not in STORED:
             raise ValueError(f"weights are stored as {', '.join(STORED)}, not {weights!r}")
+    except BundleError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError, AsrError) as error:
         raise BundleError(f"{path}: {CONFIG_FILE} or {TOKENS_FILE} is damaged: {error}") from error
     model, *heard_along = map(load_network, network_files(path), networks, hashes)
@@ -275,7 +292,7 @@ def load_bundle(path: Path | str) -> Bundle:
         _checked(path / LM_FILE, config.get("lm_sha256")), greedy, beam,
         weights, card_sections(path / CARD_FILE),
         phones, _checked(path / LEXICON_FILE, config.get("lexicon_sha256")),
-        _checked(path / RNNLM_FILE, config.get("rnnlm_sha256")), tuple(heard_along), shares,
+        _checked(path / RNNLM_FILE, config.get("rnnlm_sha256")), tuple(heard_along), shares, pieces,
     )  # fmt: skip
 
 
@@ -313,6 +330,14 @@ def _other_config(first: ModelConfig, values: dict[str, Any]) -> ModelConfig:
     other = network_config(values, first.vocab_size, first.num_phones)
     check_together(first, other)
     return other
+
+
+def _pieces(path: Path, config: dict[str, Any]) -> BpeTokenizer:
+    """What a speller writes; BundleError or AsrError where it is not there or damaged."""
+    if "pieces_sha256" not in config:
+        raise AsrError("its speller writes letters, as those of an earlier asr did: train one anew")
+    check_hash(path / PIECES_FILE, str(config["pieces_sha256"]))
+    return BpeTokenizer(tuple(map(str, _read_json(path / PIECES_FILE))))
 
 
 def _decoding(values: dict[str, Any] | None) -> Decoding | None:

@@ -68,7 +68,8 @@ def _speller_row(bundle: "Bundle") -> str:
         return ""
     return (
         f"| speller | {size.num_layers} x {size.hidden_size} bidirectional LSTM, subsampling "
-        f"x{size.subsampling}: reads the phones, writes the {bundle.tokenizer.unit} |\n"
+        f"x{size.subsampling}: reads the phones, writes {bundle.model.config.num_pieces - 1} pieces of "
+        "words |\n"
     )
 
 

@@ -15,7 +15,6 @@ from asr.binding import (
     alphabet_of,
     bind_language_model,
     bind_rescorer,
-    lexicon_of,
     search_options,
     search_views,
 )
@@ -33,6 +32,7 @@ from asr.hotword_list import check_known, pronounced, read_hotwords
 from asr.pronunciation import Lexicon
 from asr.rescoring import Rescoring, check_share
 from asr.rnnlm import find_rnnlm
+from asr.spelling import Spelling, spelling_of
 from asr.warp import check_views
 
 LOG = logging.getLogger(__name__)
@@ -106,6 +106,7 @@ class Decoder:
         over_phones: the search reads the network's phones, not its tokens.
         rescoring: the second pass; None: there is none.
         views: how often each network is to hear the speech.
+        spelling: puts what a speller writes into time; None: the network's tokens are read, or phones.
     """
 
     name: str = "greedy"
@@ -114,6 +115,7 @@ class Decoder:
     over_phones: bool = False
     rescoring: Rescoring | None = None
     views: int = 1
+    spelling: Spelling | None = None
 
     @property
     def wanted(self) -> Wanted:
@@ -138,8 +140,19 @@ class Decoder:
         Raises:
             AsrError: as `decode_batch`.
         """
+        found = self._found(utterances, count, threads)
+        if self.spelling is None:
+            return found
+        return [
+            [self.spelling.in_time(one, log_probs) for one in hypotheses]
+            for hypotheses, log_probs in zip(found, utterances, strict=True)
+        ]
+
+    def _found(
+        self, utterances: Sequence[LogProbs], count: int, threads: int
+    ) -> list[list[Hypothesis]]:
         if self.beam is None:
-            return [[greedy_decode(log_probs.tokens)] for log_probs in utterances]
+            return [[greedy_decode(self.searched(one))] for one in utterances]
         searched = [self.searched(one) for one in utterances]
         if self.rescoring is None:
             return self.beam.n_best_batch(searched, count, threads)
@@ -152,15 +165,18 @@ class Decoder:
         ]
 
     def searched(self, log_probs: LogProbs) -> NDArray[np.float32]:
-        """What the search reads: tokens or phones."""
+        """What is decoded: phones, what a speller has written, or tokens."""
         if not self.over_phones:
-            return log_probs.tokens
+            return log_probs.tokens if log_probs.spelling is None else log_probs.spelling
         if log_probs.phones is None:
             raise AsrError("a search over phones needs a network that writes phones")
         return log_probs.phones
 
 
-GREEDY = Decoder()
+def greedy_decoder(bundle: Bundle, views: int = 1) -> Decoder:
+    """Greedy decoding of what the bundle's speller writes, if it has one, else of its tokens."""
+    name = f"greedy{_views_text(views)}"
+    return Decoder(name, name, views=views, spelling=spelling_of(bundle))
 
 
 def make_decoder(bundle: Bundle, options: DecoderOptions | None = None) -> Decoder:
@@ -173,19 +189,18 @@ def make_decoder(bundle: Bundle, options: DecoderOptions | None = None) -> Decod
     """
     options = options or DecoderOptions()
     if not options.is_beam(bundle):
-        views = options.views or 1
-        name = f"greedy{_views_text(views)}"
-        return Decoder(name, name, views=views)
+        return greedy_decoder(bundle, options.views or 1)
     path = options.lm or bundle.language_model
     closed = path is not None and options.unknown_penalty is None
     if bundle.lexicon is not None and not closed and path is not None:
         LOG.warning(
-            "words that the language model lacks have no phones: the search reads letters instead, and "
+            "words that the language model lacks have no phones: the search reads what is spelt, and "
             "makes more errors"
         )
-    with collection_paused():
-        lexicon = lexicon_of(bundle) if closed else None
-        language_model = None if path is None else bind_language_model(bundle, path, lexicon)
+    language_model, lexicon = None, None
+    if path is not None:
+        with collection_paused():
+            language_model, lexicon = bind_language_model(bundle, path, spelled=not closed)
     beam_options = _beam_options(bundle, options, lexicon, has_lm=path is not None)
     hot: tuple[Hotword, ...] = ()
     if options.hotwords is not None:
@@ -208,7 +223,8 @@ def make_decoder(bundle: Bundle, options: DecoderOptions | None = None) -> Decod
     files = [file for file in (lm_file, options.hotwords, rnnlm_file) if file]
     settings = " ".join([name, repr(beam_options), *map(_fingerprint, files)])
     beam = BeamDecoder(alphabet, beam_options, language_model, hotwords)
-    return Decoder(name, settings, beam, lexicon is not None, rescoring, views)
+    spelling = spelling_of(bundle) if lexicon is None else None
+    return Decoder(name, settings, beam, lexicon is not None, rescoring, views, spelling)
 
 
 def _rescoring(

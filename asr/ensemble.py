@@ -35,7 +35,7 @@ def check_together(first: ModelConfig, other: ModelConfig) -> None:
 
 def without_speller(model: AcousticModel) -> AcousticModel:
     """The network with all that its phones need."""
-    alone = replace(model.config, speller=None)
+    alone = replace(model.config, speller=None, num_pieces=0)
     weights = {
         name: tensor for name, tensor in model.state_dict().items() if not name.startswith(SPELLER)
     }

@@ -103,13 +103,12 @@ def _with_networks_of(path: Path | str, bundle: Bundle) -> Bundle:
 
 def _check_fits(bundle: Bundle, lm: Path | str | None, rnnlm: Path | str | None) -> None:
     """LanguageModelError where a search with this bundle could not use its language models."""
-    from asr.binding import bind_language_model, bind_rescorer, lexicon_of
+    from asr.binding import bind_language_model, bind_rescorer
 
-    lexicon = lexicon_of(bundle)
     ngrams, neural = lm or bundle.language_model, rnnlm or bundle.rnnlm
     if ngrams is None:
         return
-    language_model = bind_language_model(bundle, ngrams, lexicon)
+    language_model, _ = bind_language_model(bundle, ngrams)
     if neural is not None:
         bind_rescorer(bundle, neural, language_model)
 

@@ -51,7 +51,7 @@ def _hotword(line: str, place: str, bundle: Bundle) -> Hotword:
     if not np.isfinite(value):
         raise UsageError(f"{place}: the weight must be finite, not {weight.strip()}")
     try:
-        token_ids = tuple(bundle.tokenizer.encode(normalize(phrase, bundle.normalizer)))
+        token_ids = tuple(bundle.written.encode(normalize(phrase, bundle.normalizer)))
     except AsrError as error:
         raise UsageError(f"{place}: {error}") from None
     if not token_ids:
@@ -63,7 +63,7 @@ def pronounced(
     hotword: Hotword, lexicon: Lexicon, word_ids: Mapping[str, int], bundle: Bundle
 ) -> list[Hotword]:
     """A hot word as each sequence of phones that it can be said with; none without pronunciations."""
-    text = bundle.tokenizer.decode(hotword.token_ids)
+    text = bundle.written.decode(hotword.token_ids)
     of_words = tuple(word_ids[word] for word in text.split())
     return [
         replace(hotword, token_ids=tuple(phone_ids), word_ids=of_words)
@@ -79,7 +79,7 @@ def check_known(
     path: Path | str,
 ) -> None:
     """A hot word outside a closed vocabulary would do nothing: say so."""
-    decode: Callable[[Sequence[int]], str] = bundle.tokenizer.decode
+    decode: Callable[[Sequence[int]], str] = bundle.written.decode
     words = {word for hotword in hotwords for word in decode(hotword.token_ids).split()}
     known = set(ngram.word_ids)
     if lexicon is not None:

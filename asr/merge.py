@@ -45,15 +45,15 @@ def averaged(bundle: Bundle, paths: Sequence[Path | str]) -> Bundle:
 
 
 def with_speller_of(path: Path | str, bundle: Bundle, size: EncoderConfig | None = None) -> Bundle:
-    """The bundle with the speller of the one at `path`, which reads the same phones and writes the same
-    tokens; it spells what another network hears as it is.
+    """The bundle with the speller of the one at `path`, which reads the same phones; it spells what
+    another network hears as it is.
 
     Args:
         size: that it must have, but for dropout; None: any.
 
     Raises:
         BundleError: not a usable bundle.
-        UsageError: there is no speller, or one of another size or for other phones or tokens.
+        UsageError: there is no speller, or one of another size or for other phones.
     """
     other = load_bundle(path)
     theirs = other.model.config.speller
@@ -61,22 +61,21 @@ def with_speller_of(path: Path | str, bundle: Bundle, size: EncoderConfig | None
         raise UsageError(f"{path} has no speller")
     if size is not None and not same_size(theirs, size):
         raise UsageError(f"the speller of {path} has another size than is wanted: {theirs}")
-    if (other.phones, other.tokenizer.tokens) != (bundle.phones, bundle.tokenizer.tokens):
-        raise UsageError(
-            f"the speller of {path} reads other phones, or writes other tokens, than the network"
-        )
+    if other.phones != bundle.phones:
+        raise UsageError(f"the speller of {path} reads other phones than the network writes")
     weights = {
         **{
             name: t for name, t in bundle.model.state_dict().items() if not name.startswith(SPELLER)
         },
         **{name: t for name, t in other.model.state_dict().items() if name.startswith(SPELLER)},
     }
-    config = replace(bundle.model.config, speller=theirs)
+    config = replace(bundle.model.config, speller=theirs, num_pieces=other.model.config.num_pieces)
     data = f"{bundle.training.data}; speller of model {other.model_id}"
     return replace(
         bundle,
         model=network_of(config, weights),
         training=replace(bundle.training, data=data, dev_wer=None),
+        pieces=other.pieces,
     )
 
 
@@ -92,7 +91,7 @@ def _undropped(config: EncoderConfig) -> EncoderConfig:
 def _identity(bundle: Bundle) -> tuple[ModelConfig, tuple[str, ...], tuple[str, ...]]:
     """All that makes weights mean the same."""
     config = bundle.model.config
-    network = replace(config, speller=None, encoder=_undropped(config.encoder))
+    network = replace(config, speller=None, num_pieces=0, encoder=_undropped(config.encoder))
     return network, tuple(bundle.phones), tuple(bundle.tokenizer.tokens)
 
 

@@ -24,7 +24,8 @@ class ModelConfig:
 
     Attributes:
         num_phones: phones of a second head, its blank and the boundary of words included; 0: none.
-        speller: of the network that writes tokens by those phones; None: there is none.
+        speller: of the network that writes pieces of words by those phones; None: there is none.
+        num_pieces: that it writes, the blank included.
     """
 
     vocab_size: int
@@ -32,10 +33,13 @@ class ModelConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     num_phones: int = 0
     speller: EncoderConfig | None = None
+    num_pieces: int = 0
 
     def __post_init__(self) -> None:
         if self.speller is not None and not self.num_phones:
             raise UsageError("a speller reads phones, and the network writes none")
+        if (self.speller is None) != (self.num_pieces == 0):
+            raise UsageError("a speller writes pieces of words, and nothing else does")
 
     def num_output_frames(self, num_samples: int) -> int:
         """T', the encoder frames of S samples."""
@@ -51,7 +55,8 @@ class ModelOutput(NamedTuple):
     """log_probs (B, T', V), valid below output_lengths (B,); those of inner layers where asked for.
 
     phones (B, T', P) are the log-probabilities of the second head, None without one, and
-    intermediate_phones those of inner layers.
+    intermediate_phones those of inner layers. spelling (B, T'', V') are those of the speller's pieces,
+    valid below spelling_lengths (B,), and None where there is no speller or nothing is to be spelt.
     """
 
     log_probs: Tensor
@@ -59,6 +64,8 @@ class ModelOutput(NamedTuple):
     intermediate: tuple[Tensor, ...] = ()
     phones: Tensor | None = None
     intermediate_phones: tuple[Tensor, ...] = ()
+    spelling: Tensor | None = None
+    spelling_lengths: Tensor | None = None
 
 
 class AcousticModel(nn.Module):
@@ -75,7 +82,7 @@ class AcousticModel(nn.Module):
             self.head = CTCHead(size, config.vocab_size)
             self.phone_head = CTCHead(size, config.num_phones) if config.num_phones else None
             self.speller = (
-                Speller(config.num_phones, config.vocab_size, config.speller)
+                Speller(config.num_phones, config.num_pieces, config.speller)
                 if config.speller is not None
                 else None
             )
@@ -105,8 +112,7 @@ class AcousticModel(nn.Module):
             views: n: each utterance n times, augmented independently; all in their order, then all
                 again (nB in place of B).
             taps: inner layers, from 1, whose log-probabilities are wanted too, by the same heads.
-            spell: the tokens are those of the speller, if there is one; else those of the head, whose
-                work is next to none: for training, and where tokens are not looked at.
+            spell: let the speller spell, if there is one.
             average: one answer for an utterance, by the mean of its views' log-probabilities: B again.
 
         Shape: (B, S), (B,) -> (B, T', V), (B,).
@@ -119,13 +125,12 @@ class AcousticModel(nn.Module):
         if self.phone_head is None:
             return ModelOutput(mean_of(self.head(outputs)), output_lengths, intermediate)
         phones = mean_of(self.phone_head(outputs))
+        spelling, steps = None, None
         if spell and self.speller is not None:
-            log_probs = self.speller(phones, output_lengths)
-        else:
-            log_probs = mean_of(self.head(outputs))
+            spelling, steps = self.speller(phones, output_lengths)
         return ModelOutput(
-            log_probs, output_lengths, intermediate,
-            phones, tuple(self.phone_head(hidden) for hidden in inner),
+            mean_of(self.head(outputs)), output_lengths, intermediate,
+            phones, tuple(self.phone_head(hidden) for hidden in inner), spelling, steps,
         )  # fmt: skip
 
 

@@ -52,7 +52,9 @@ def front_and_encoder(config: ModelConfig) -> dict[str, Any]:
     return {"features": asdict(config.features), "encoder": asdict(config.encoder)}
 
 
-def network_config(values: Mapping[str, Any], vocab_size: int, num_phones: int) -> ModelConfig:
+def network_config(
+    values: Mapping[str, Any], vocab_size: int, num_phones: int, num_pieces: int = 0
+) -> ModelConfig:
     """The network that config.json's `values` describe; KeyError, TypeError or AsrError if none."""
     return ModelConfig(
         vocab_size,
@@ -60,6 +62,7 @@ def network_config(values: Mapping[str, Any], vocab_size: int, num_phones: int) 
         EncoderConfig(**values["encoder"]),
         num_phones,
         EncoderConfig(**values["speller"]) if "speller" in values else None,
+        num_pieces,
     )
 
 

@@ -3,40 +3,85 @@ with them. A lexicon is text in Kaldi's form, a word and its phones a line; a wo
 """
 
 import bz2
+import codecs
 import errno
 import gzip
 import itertools
 import lzma
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from asr.decoding.arpa import open_bytes
+from asr.decoding.lexicon import Spellings, spellings_of
 from asr.errors import AsrError
 from asr.tokenizer import BLANK, SPACE
 from asr.whole_file import writing, written_whole
 
 Phones = tuple[str, ...]
+_IS_SPACE = np.isin(np.arange(256), list(b" \t\n\r\v\f"))  # what bytes.split() splits at
 
 
-@dataclass(frozen=True)
+class Rows(NamedTuple):
+    """N pronunciations, those of a word the usual one first; none empty, none twice.
+
+    Attributes:
+        words: (N,) whose pronunciation each is.
+        spellings: N of phones, by their ids.
+    """
+
+    words: Sequence[str]
+    spellings: Spellings
+
+
+@dataclass(frozen=True, eq=False)
 class Lexicon:
     """The phones that a network writes, and how words are said.
 
     Attributes:
         phones: the vocabulary: blank, the boundary of words, then the phones; a phone's id is its place.
-        words: the pronunciations of each word, the usual one first; none empty, none twice.
+        rows: all pronunciations.
     """
 
     phones: Phones
-    words: Mapping[str, tuple[Phones, ...]]
+    rows: Rows
 
     def __post_init__(self) -> None:
         if self.phones[:2] != (BLANK, SPACE) or len(set(self.phones)) != len(self.phones):
             raise AsrError("phones begin with the blank and a space, and none is there twice")
+
+    @classmethod
+    def of(cls, words: Mapping[str, Sequence[Phones]], phones: Phones | None = None) -> "Lexicon":
+        """A lexicon of these words, each with its pronunciations, the usual one first.
+
+        Args:
+            phones: the vocabulary; None: the phones that occur, in order.
+        """
+        said = [one for pronunciations in words.values() for one in pronunciations]
+        phones = phones or _vocabulary(itertools.chain.from_iterable(said))
+        ids = {phone: phone_id for phone_id, phone in enumerate(phones)}
+        rows = Rows(
+            [word for word, pronunciations in words.items() for _ in pronunciations],
+            spellings_of([[ids[phone] for phone in one] for one in said]),
+        )
+        return cls(phones, rows)
+
+    @cached_property
+    def words(self) -> Mapping[str, tuple[Phones, ...]]:
+        """The pronunciations of each word."""
+        words: dict[str, tuple[Phones, ...]] = {}
+        phone_ids, lengths = self.rows.spellings
+        names = iter([self.phones[phone_id] for phone_id in phone_ids.tolist()])
+        for word, length in zip(self.rows.words, lengths.tolist(), strict=True):
+            words[word] = (*words.get(word, ()), tuple(itertools.islice(names, length)))
+        return words
 
     @cached_property
     def _ids(self) -> dict[str, int]:
@@ -79,36 +124,65 @@ def read_lexicon(path: Path | str, phones: Phones | None = None) -> Lexicon:
     path = Path(path)
     try:
         with open_bytes(path) as file:
-            text = file.read().decode("utf-8-sig")
+            content = file.read().removeprefix(codecs.BOM_UTF8)
+        content.decode()
     except (OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text, or damaged"
         raise AsrError(f"cannot read the lexicon {path}: {reason}") from None
-    words: dict[str, tuple[Phones, ...]] = {}
-    known = None if phones is None else frozenset(phones[2:])
-    for number, line in enumerate(text.splitlines(), start=1):
-        word, *said = line.split() or [""]
-        if not word:
-            continue
-        if not said:
-            raise AsrError(f"{path}, line {number}: {word!r} has no phones after it")
-        if known is not None and not known.issuperset(said):
-            unknown = min(set(said) - known)
-            raise AsrError(f"{path}, line {number}: the model has no phone {unknown!r}")
-        before = words.get(word, ())
-        if tuple(said) not in before:
-            words[word] = (*before, tuple(said))
-    if not words:
+    return _parsed(content, path, phones)
+
+
+def _parsed(content: bytes, path: Path, phones: Phones | None) -> Lexicon:
+    """The lexicon that a file holds. Its 200,000 lines are never looked at one by one."""
+    tokens = content.split()
+    if not tokens:
         raise AsrError(f"{path} has no words: a line is a word and its phones")
-    return Lexicon(phones or vocabulary(words), words)
+    is_space = _IS_SPACE[np.frombuffer(b"\n" + content, np.uint8)]
+    starts = np.flatnonzero(is_space[:-1] & ~is_space[1:])
+    newlines = np.flatnonzero(np.frombuffer(content, np.uint8) == ord("\n"))
+    lines = np.searchsorted(newlines, starts)
+    is_word = np.diff(lines, prepend=-1) > 0
+    places = np.flatnonzero(is_word)
+    lengths = np.diff(places, append=len(tokens)) - 1
+
+    def where(token: int) -> str:
+        return f"{path}, line {lines[token] + 1}"
+
+    words = b"\n".join([tokens[place] for place in places.tolist()]).decode().split("\n")
+    if not lengths.all():
+        number = int(np.argmin(lengths))
+        raise AsrError(f"{where(places[number])}: {words[number]!r} has no phones after it")
+    if phones is None:
+        phones = _vocabulary(
+            phone.decode() for phone in set(itertools.compress(tokens, (~is_word).tolist()))
+        )
+    ids = {phone.encode(): number for number, phone in enumerate(phones) if number > 1}
+    found = np.fromiter(map(ids.get, tokens, itertools.repeat(-1)), np.int32, len(tokens))
+    unknown = np.flatnonzero((found < 0) & ~is_word)
+    if len(unknown):
+        phone = tokens[unknown[0]].decode()
+        raise AsrError(f"{where(unknown[0])}: the model has no phone {phone!r}")
+    return Lexicon(phones, _each_once(Rows(words, Spellings(found[~is_word], lengths))))
 
 
-def vocabulary(words: Mapping[str, tuple[Phones, ...]]) -> Phones:
+def _each_once(rows: Rows) -> Rows:
+    """Without what a word has twice."""
+    several = {word for word, count in Counter(rows.words).items() if count > 1}
+    if not several:
+        return rows
+    phone_ids, lengths = rows.spellings
+    ends, keep = np.cumsum(lengths), np.ones(len(rows.words), bool)
+    seen: set[tuple[str, bytes]] = set()
+    for row in [row for row, word in enumerate(rows.words) if word in several]:
+        said = rows.words[row], phone_ids[ends[row] - lengths[row] : ends[row]].tobytes()
+        keep[row] = said not in seen
+        seen.add(said)
+    return Rows(list(itertools.compress(rows.words, keep.tolist())), rows.spellings.chosen(keep))
+
+
+def _vocabulary(phones: Iterable[str]) -> Phones:
     """The blank, the boundary of words, and the phones that occur, in order."""
-    return (
-        BLANK,
-        SPACE,
-        *sorted({phone for said in words.values() for one in said for phone in one}),
-    )
+    return (BLANK, SPACE, *sorted(set(phones)))
 
 
 def check_writable(path: Path) -> None:

@@ -1,5 +1,5 @@
 """The speller: a second, small stack of bidirectional LSTM layers that reads what the network hears, the
-probabilities of its phones, and writes tokens.
+probabilities of its phones, and writes pieces of words.
 
 It is trained on far more text than there is speech (`asr.training.speller`), so that greedy decoding
 spells words that no recording of the training set has. Others have let networks learn from text as if it
@@ -13,19 +13,17 @@ from asr.encoder import BiLSTMEncoder, EncoderConfig
 
 
 class Speller(nn.Module):
-    """Phones' log-probabilities (B, T', P) -> tokens' log-probabilities (B, T', V).
+    """Phones' log-probabilities (B, T', P) -> those of pieces (B, T'', V), T'' = ceil(T' / subsampling).
 
-    One step of its LSTMs stands for config.subsampling frames and writes as many, so that tokens come
-    at the frames of the phones.
+    A step stands for as many frames as its encoder reads at once: pieces are longer than phones.
     """
 
-    def __init__(self, num_phones: int, vocab_size: int, config: EncoderConfig) -> None:
+    def __init__(self, num_phones: int, num_pieces: int, config: EncoderConfig) -> None:
         super().__init__()
-        self.vocab_size = vocab_size
         self.encoder = BiLSTMEncoder(num_phones, config)
-        self.linear = nn.Linear(config.output_size, config.subsampling * vocab_size)
+        self.linear = nn.Linear(config.output_size, num_pieces)
 
-    def forward(self, phones: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, phones: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Spell a padded batch.
 
         Args:
@@ -33,9 +31,8 @@ class Speller(nn.Module):
             lengths: (B,) valid frames.
 
         Returns:
-            (B, T', V) natural log-probabilities, float32 in every precision mode.
+            (B, T'', V) natural log-probabilities, float32 in every precision mode, and (B,) valid steps.
         """
-        outputs, _, _ = self.encoder(phones.exp(), lengths)
+        outputs, steps, _ = self.encoder(phones.exp(), lengths)
         logits: Tensor = self.linear(outputs)
-        frames = logits.reshape(len(logits), -1, self.vocab_size)[:, : phones.shape[1]]
-        return frames.float().log_softmax(dim=-1)
+        return logits.float().log_softmax(dim=-1), steps

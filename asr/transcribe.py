@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from asr.audio import AudioStream, AudioWarning, printable
 from asr.batch import BatchOptions, Result, transcribe_files
 from asr.bundle import DEFAULT_MODEL, Bundle, load_bundle
-from asr.decoder import GREEDY, Decoder, DecoderOptions, Wanted, make_decoder
+from asr.decoder import Decoder, DecoderOptions, Wanted, greedy_decoder, make_decoder
 from asr.decoding.hypothesis import Hypothesis, LogProbs
 from asr.ensemble import together
 from asr.errors import AsrError, UsageError
@@ -44,7 +44,7 @@ class Recognizer:
         *,
         device: str = "cpu",
         precision: str = "float32",
-        decoder: Decoder = GREEDY,
+        decoder: Decoder | None = None,
         upper: bool = False,
     ) -> None:
         if precision not in PRECISIONS:
@@ -54,7 +54,7 @@ class Recognizer:
         self.bundle = bundle
         self.device = torch.device(device)
         self.precision = precision
-        self.decoder = decoder
+        self.decoder = decoder or greedy_decoder(bundle)
         self.upper = upper
         self.model = bundle.model
         self._network = self._prepared(bundle.model)
@@ -169,9 +169,9 @@ class Recognizer:
         """Run the network on a padded batch: waveforms (B, S) float32, lengths (B,) samples.
 
         Args:
-            wanted: "spelling": tokens, by the speller where there is one; "tokens": those of the
-                network's own head; "phones": all networks of the bundle hear, and what comes out is
-                the mean of their phones. Nothing is worked out for what is not wanted.
+            wanted: "spelling": what the speller writes, where there is one; "tokens": no more than the
+                network's own heads write; "phones": all networks of the bundle hear, and what comes
+                out is the mean of their phones.
             views: how often each network hears the speech (`asr.warp`); what comes out is the mean.
         """
         networks = [self._network, *(self._others if wanted == "phones" else ())]
@@ -237,9 +237,18 @@ def trim(output: ModelOutput) -> list[LogProbs]:
     """Log-probabilities of each utterance of a batch, without padding."""
     tokens = output.log_probs.float().cpu().numpy()
     phones = None if output.phones is None else output.phones.float().cpu().numpy()
-    return [
+    found = [
         LogProbs(tokens[row, :length], None if phones is None else phones[row, :length])
         for row, length in enumerate(output.output_lengths.tolist())
+    ]
+    if output.spelling is None or output.spelling_lengths is None:
+        return found
+    spelling = output.spelling.cpu().numpy()
+    return [
+        one._replace(spelling=spelling[row, :length])
+        for row, (one, length) in enumerate(
+            zip(found, output.spelling_lengths.tolist(), strict=True)
+        )
     ]
 
 

@@ -1,13 +1,13 @@
 """The weights of a language model, found on a development set.
 
-The network runs once, and once more for greedy decoding where a search is to hear several views or
-networks; every trial decodes the same log-probabilities, over phones where the network writes them.
+The network runs once for greedy decoding and once for the search; every trial decodes the same
+log-probabilities, over phones where the network writes them.
 First a grid of language-model weights and word bonuses at one beam size, then other beam sizes at the
 best of them; all with a second pass, if there is a neural language model, whose other shares come last.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,14 +18,13 @@ from asr.binding import (
     alphabet_of,
     bind_language_model,
     bind_rescorer,
-    lexicon_of,
     search_options,
     search_views,
 )
 from asr.breakdown import judged_words
 from asr.bundle import DEFAULT_SHARE, Decoding, load_bundle
 from asr.confidence import confidence_quality, fit_calibration
-from asr.decoder import GREEDY, Decoder, Wanted
+from asr.decoder import Decoder, Wanted, greedy_decoder
 from asr.decoding.beam import BeamDecoder
 from asr.decoding.hypothesis import Hypothesis, LogProbs
 from asr.errors import AsrError, UsageError
@@ -36,6 +35,7 @@ from asr.manifest import Utterance, read_manifest
 from asr.rescoring import BoundRescorer, Rescoring
 from asr.scoring import CorpusScore, score
 from asr.segment import MAX_WINDOW_S
+from asr.spelling import spelling_of
 from asr.text import get_normalizer
 from asr.transcribe import Recognizer
 from asr.transcript import Transcript
@@ -91,9 +91,8 @@ def tune(
     scale, views = grid.acoustic_scale, grid.views or search_views(bundle)
     if scale is None:
         scale = search_options(bundle.decoding, over_phones=False).acoustic_scale
-    prepared = heard_once = _run_network(utterances, recognizer)
-    if views > 1 or (search.wanted == "phones" and bundle.others):
-        prepared = _run_network(utterances, recognizer, search.wanted, views)
+    greedy = _greedily(utterances, recognizer)
+    prepared = _run_network(utterances, recognizer, search.wanted, views)
     trials = _Trials(progress, grid.num_trials(rescored=search.rescorer is not None))
 
     def run(decoding: Decoding) -> Trial:
@@ -120,7 +119,6 @@ def tune(
         ]
         rescored = list(map(trials.add, others, _rescore(prepared, recognizer, search, others)))
         rescored = sorted([first, *rescored], key=lambda trial: trial.decoding.rnnlm_share)
-    greedy = _decode(heard_once, recognizer, GREEDY)
     return Tuning(
         Path(manifest), len(prepared.references), greedy.score.wer, grid, surface, tuple(beams),
         tuple(rescored), _calibrate(greedy), _calibrate(trials.written),
@@ -162,8 +160,7 @@ class _Search:
 
     def __init__(self, recognizer: Recognizer, lm: Path | str, rnnlm: Path | str | None) -> None:
         self._bundle = recognizer.bundle
-        self._lexicon = lexicon_of(self._bundle)
-        self._language_model = bind_language_model(self._bundle, lm, self._lexicon)
+        self._language_model, self._lexicon = bind_language_model(self._bundle, lm)
         self.wanted: Wanted = "spelling" if self._lexicon is None else "phones"
         self.rescorer: BoundRescorer | None = None
         if rnnlm is not None:
@@ -173,7 +170,12 @@ class _Search:
         over_phones = self.wanted == "phones"
         options = search_options(decoding, over_phones=over_phones)
         beam = BeamDecoder(alphabet_of(self._bundle, self._lexicon), options, self._language_model)
-        return Decoder(beam=beam, over_phones=over_phones, rescoring=self.rescoring(decoding))
+        return Decoder(
+            beam=beam,
+            over_phones=over_phones,
+            rescoring=self.rescoring(decoding),
+            spelling=None if over_phones else spelling_of(self._bundle),
+        )
 
     def rescoring(self, decoding: Decoding) -> Rescoring | None:
         if self.rescorer is None or decoding.rnnlm_share == 0:
@@ -220,22 +222,25 @@ def _that_fit(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[st
 
 
 def _run_network(
-    utterances: Sequence[Utterance],
-    recognizer: Recognizer,
-    wanted: Wanted = "spelling",
-    views: int = 1,
+    utterances: Sequence[Utterance], recognizer: Recognizer, wanted: Wanted, views: int
 ) -> _Set:
     log_probs, failures = for_each_waveform(
         utterances,
         recognizer.sample_rate,
         partial(recognizer.log_probs, wanted=wanted, views=views),
     )
-    references = {
-        utterance.utterance_id: utterance.text
-        for utterance in utterances
-        if utterance.utterance_id in log_probs
-    }
-    return _Set(log_probs, references, failures)
+    return _Set(log_probs, _references(utterances, log_probs), failures)
+
+
+def _references(utterances: Sequence[Utterance], heard: Container[str]) -> dict[str, str]:
+    return {one.utterance_id: one.text for one in utterances if one.utterance_id in heard}
+
+
+def _greedily(utterances: Sequence[Utterance], recognizer: Recognizer) -> _Decoded:
+    """What greedy decoding writes, a batch after the other: a speller's pieces are many to keep."""
+    writer = _uncalibrated(recognizer, greedy_decoder(recognizer.bundle))
+    transcripts, _ = for_each_waveform(utterances, writer.sample_rate, writer.transcribe_batch)
+    return _scored(transcripts, _references(utterances, transcripts), writer)
 
 
 def _calibrate(decoded: _Decoded) -> CalibrationTrial | None:
@@ -281,12 +286,24 @@ def _rescore(
 def _judge(
     prepared: _Set, recognizer: Recognizer, decoder: Decoder, hypotheses: Sequence[Hypothesis]
 ) -> _Decoded:
-    bundle = replace(recognizer.bundle, greedy_calibration=None, beam_calibration=None)
-    writer = Recognizer(bundle, device=str(recognizer.device), decoder=decoder)
+    writer = _uncalibrated(recognizer, decoder)
     transcripts = {
         name: writer.to_transcript(hypothesis, math.inf)
         for name, hypothesis in zip(prepared.log_probs, hypotheses, strict=True)
     }
+    return _scored(transcripts, prepared.references, writer)
+
+
+def _uncalibrated(recognizer: Recognizer, decoder: Decoder) -> Recognizer:
+    bundle = replace(recognizer.bundle, greedy_calibration=None, beam_calibration=None)
+    return Recognizer(
+        bundle, device=str(recognizer.device), precision=recognizer.precision, decoder=decoder
+    )
+
+
+def _scored(
+    transcripts: dict[str, Transcript], references: Mapping[str, str], writer: Recognizer
+) -> _Decoded:
     texts = {name: transcript.text for name, transcript in transcripts.items()}
-    normalize = get_normalizer(bundle.normalizer)
-    return _Decoded(transcripts, score(prepared.references, texts, normalize=normalize))
+    normalize = get_normalizer(writer.bundle.normalizer)
+    return _Decoded(transcripts, score(references, texts, normalize=normalize))

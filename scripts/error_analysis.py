@@ -13,17 +13,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
-from asr.binding import bind_language_model, lexicon_of
+from asr.binding import lexicon_of
 from asr.bundle import SHIPPED
 from asr.ctc import ctc_losses
 from asr.decoder_noise import without_decoder_noise
-from asr.decoding.greedy import greedy_decode
+from asr.decoding.arpa import load_ngram
 from asr.decoding.hypothesis import Hypothesis, LogProbs
 from asr.decoding.ngram import NgramModel
 from asr.evaluate import for_each_waveform
@@ -35,6 +36,7 @@ from asr.transcribe import Recognizer, load_model
 HEARD_EDGES = (1, 10, 100)  # times that training heard a word
 LENGTH_EDGES = (3, 5, 7, 9)  # characters of a word
 Waveforms = Sequence[NDArray[np.float32]]
+Found = TypeVar("Found")
 TRAINING = ("train-clean-5", "train-clean-100", "speechocean762/train", "kathleen/train")
 
 
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if recognizer.decoder.beam is None or bundle.language_model is None:
         parser.error(f"{options.model} has no language model")
     normalize = get_normalizer(bundle.normalizer)
-    ngram = bind_language_model(bundle, bundle.language_model).ngram
+    ngram = load_ngram(bundle.language_model)
     training = {name: read_manifest(options.data / f"{name}.jsonl") for name in options.trained_on}
     heard = Counter(
         word for part in training.values() for one in part for word in normalize(one.text).split()
@@ -91,31 +93,34 @@ def decode(
 ) -> list[Decoded]:
     """Greedily, and where asked for what the recognizer writes, before the others of its search."""
 
-    def heard(listen: Callable[[Waveforms], Sequence[LogProbs]]) -> dict[str, LogProbs]:
+    def heard(listen: Callable[[Waveforms], Sequence[Found]]) -> dict[str, Found]:
         found, failures = for_each_waveform(utterances, recognizer.sample_rate, listen)
         if failures:
             raise SystemExit("\n".join(failures))
         return found
 
-    def text(hypothesis: Hypothesis) -> str:
-        return recognizer.to_transcript(hypothesis, 0.0).text
+    def texts(hypotheses: Sequence[Hypothesis]) -> list[str]:
+        return [recognizer.to_transcript(one, 0.0).text for one in hypotheses]
 
-    def all_of(own: LogProbs) -> dict[str, None]:
-        decoder, beam = recognizer.decoder, recognizer.decoder.beam
-        assert beam is not None
-        found = beam.decode_n_best(decoder.searched(own), beam.options.beam_size)
-        return dict.fromkeys(map(text, [*decoder.decode_batch([own]), *found]))
-
-    greedy = Recognizer(recognizer.bundle)
-    once = searched = heard(recognizer.log_probs)
-    if n_best:
-        searched = heard(recognizer.decodable)
-    found = []
-    for one in utterances:
-        own = searched[one.utterance_id]
-        spelled = greedy.to_transcript(greedy_decode(once[one.utterance_id].tokens), 0.0).text
-        found.append(Decoded(one, own, spelled, tuple(all_of(own) if n_best else ())))
-    return found
+    greedy = heard(Recognizer(recognizer.bundle).transcribe_batch)
+    names = [one.utterance_id for one in utterances]
+    if not n_best:
+        nothing = LogProbs(np.zeros((0, 0), np.float32))
+        return [
+            Decoded(one, nothing, greedy[name].text, ())
+            for one, name in zip(utterances, names, strict=True)
+        ]
+    decoder, beam, threads = recognizer.decoder, recognizer.decoder.beam, torch.get_num_threads()
+    assert beam is not None
+    searched = heard(recognizer.decodable)
+    own = texts(decoder.decode_batch([searched[name] for name in names], threads))
+    others = beam.n_best_batch(
+        [decoder.searched(searched[name]) for name in names], beam.options.beam_size, threads
+    )
+    return [
+        Decoded(one, searched[name], greedy[name].text, tuple(dict.fromkeys([best, *texts(more)])))
+        for one, name, best, more in zip(utterances, names, own, others, strict=True)
+    ]
 
 
 def print_fit(

@@ -17,7 +17,7 @@ from asr.bundle import Bundle, Training
 from asr.encoder import EncoderConfig
 from asr.manifest import Utterance
 from asr.model import AcousticModel, ModelConfig
-from asr.pronunciation import Lexicon, vocabulary, write_lexicon
+from asr.pronunciation import Lexicon, write_lexicon
 from asr.tokenizer import CharTokenizer
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -65,7 +65,7 @@ def phone_bundle(tiny_bundle: Bundle, tmp_path: Path) -> Bundle:
     """The same with a second head, for phones: the words of `language_bundle` said as they are written,
     but "o" as "a"."""
     words = {word: (tuple(word),) for sentence in SENTENCES for word in sentence.split()}
-    lexicon = Lexicon(vocabulary(words), {**words, "o": (("a",),)})
+    lexicon = Lexicon.of({**words, "o": (("a",),)}, Lexicon.of(words).phones)
     write_lexicon(lexicon, tmp_path / "said.txt")
     config = replace(tiny_bundle.model.config, num_phones=len(lexicon.phones))
     torch.manual_seed(1)

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from asr.decoding.language import (
     token_language_model,
     word_language_model,
 )
-from asr.decoding.lexicon import Alphabet
+from asr.decoding.lexicon import Alphabet, Spellings, spellings_of
 from asr.decoding.ngram import LanguageModelError, NgramModel
 from asr.errors import AsrError, UsageError
 
@@ -330,6 +330,12 @@ def test_unspellable_words_are_left_out_and_counted(ngram: NgramModel) -> None:
 SAID = {"a": ["a"], "b": ["a"], "ab": ["ab", "b"], "bab": ["b"]}  # alike: a and b, ab and bab
 
 
+def rows(said: Mapping[str, Sequence[str]]) -> tuple[list[str], Spellings]:
+    """Words with their pronunciations, as a lexicon has them."""
+    words = [word for word, ways in said.items() for _ in ways]
+    return words, spellings_of([encode(way) for ways in said.values() for way in ways])
+
+
 def said_words(token_ids: Sequence[int]) -> list[tuple[str, ...]]:
     """Every reading of phones as words: of those said alike only the likeliest, which is the first of
     SAID here, may have an idle separator after it, for to the network all separators are one."""
@@ -350,7 +356,7 @@ def test_words_said_alike_are_told_apart_by_the_language_model(
 ) -> None:
     """Phones against brute force: every path, every reading of it."""
     log_probs = random_log_probs(seed, 6)
-    model = phone_language_model(ngram, lambda word: [encode(one) for one in SAID[word]], 4)
+    model = phone_language_model(ngram, *rows(SAID), 4)
     options = BeamOptions(**EVERYTHING, lm_weight=0.7, word_bonus=0.4)
     best: dict[str, float] = {}
     for prefix, log_prob in brute_force(log_probs).items():
@@ -373,7 +379,7 @@ def test_hot_words_over_phones_are_words_and_not_what_sounds_like_them(
 ) -> None:
     """ "b" is hot and "a" is not, though both are said alike; so is "ab a" and not "bab a"."""
     log_probs = random_log_probs(10 + seed, 6)
-    model = phone_language_model(ngram, lambda word: [encode(one) for one in SAID[word]], 4)
+    model = phone_language_model(ngram, *rows(SAID), 4)
     ids = ngram.word_ids
     hot = [Hotword(tuple(encode("a")), 1.5, (ids["b"],))]
     hot += [Hotword(tuple(encode(said)), 2.0, (ids["ab"], ids["a"])) for said in ("ab a", "b a")]
@@ -396,7 +402,7 @@ def test_hot_words_over_phones_are_words_and_not_what_sounds_like_them(
 
 
 def test_phones_of_nothing_and_of_unknown_words(ngram: NgramModel) -> None:
-    model = phone_language_model(ngram, lambda word: [encode(one) for one in SAID[word]], 4)
+    model = phone_language_model(ngram, *rows(SAID), 4)
     empty = BeamDecoder(ALPHABET, BeamOptions(), model).decode(random_log_probs(0, 5)[:0])
     assert (empty.words, empty.token_ids) == ((), ())
     with pytest.raises(UsageError, match="no spelling"):

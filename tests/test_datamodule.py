@@ -15,7 +15,7 @@ from asr.errors import AsrError, UsageError
 from asr.manifest import read_manifest, write_manifest
 from asr.model import ModelConfig
 from asr.mp3 import through_mp3
-from asr.pronunciation import Lexicon, vocabulary
+from asr.pronunciation import Lexicon
 from asr.training.config import DataConfig
 from asr.training.datamodule import Manifests, SpeechDataModule
 from asr.waveform_augment import GainConfig, Mp3Config, NoiseConfig, ReverbConfig
@@ -137,7 +137,7 @@ def test_phones_of_the_training_texts(corpus: Path) -> None:
     known = {word: said for word, said in words.items() if word != lacking}
 
     def data(said: dict[str, tuple[tuple[str, ...], ...]]) -> SpeechDataModule:
-        lexicon = Lexicon(vocabulary(words), said)
+        lexicon = Lexicon.of(said, Lexicon.of(words).phones)
         config = DataConfig(batch_s=5.0, eval_batch_s=3.0)
         return SpeechDataModule(manifests, config, ModelConfig(vocab_size=1), 1, lexicon=lexicon)
 
@@ -147,7 +147,7 @@ def test_phones_of_the_training_texts(corpus: Path) -> None:
     assert f"loss.lexicon lacks 1 words, such as {lacking!r}" in note
     for data_module_ in (complete, incomplete):
         data_module_.setup("fit")
-    phones = vocabulary(words)
+    phones = Lexicon.of(words).phones
     for batch, holes in zip(
         complete.train_dataloader(), incomplete.train_dataloader(), strict=True
     ):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from language_bundle import write_language_model, write_noise_manifest
 from numpy.typing import NDArray
+from spelling_bundle import PIECES
 
 from asr.bundle import Bundle, BundleError, Decoding, load_bundle, save_bundle
 from asr.card import model_card
@@ -39,8 +40,9 @@ def second(phone_bundle: Bundle) -> Bundle:
         features=FeatureConfig(n_mfcc=13, max_hz=5500),
         encoder=EncoderConfig(conv_channels=8, hidden_size=12, num_layers=1),
         speller=EncoderConfig(conv_channels=8, hidden_size=8, num_layers=1),
+        num_pieces=PIECES.vocab_size,
     )
-    return replace(phone_bundle, model=network_like(config, 2))
+    return replace(phone_bundle, model=network_like(config, 2), pieces=PIECES)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from language_bundle import write_language_model, write_rescorer
+from spelling_bundle import with_speller
 
 from asr.bundle import (
     RNNLM_FILE,
@@ -22,7 +23,6 @@ from asr.confidence import Calibration
 from asr.decoding.arpa import load_ngram
 from asr.decoding.ngram import LanguageModelError
 from asr.decoding.packed import is_packed
-from asr.encoder import EncoderConfig
 from asr.errors import AsrError, UsageError
 from asr.export import export_bundle
 from asr.model import AcousticModel
@@ -191,11 +191,10 @@ def test_weights_are_averaged_with_those_of_other_models(
 
 
 def test_the_speller_of_another_model_is_put_in(phone_bundle: Bundle, tmp_path: Path) -> None:
-    size = EncoderConfig(conv_channels=8, hidden_size=8, num_layers=2)
-    spelling = replace(phone_bundle.model.config, speller=size)
     torch.manual_seed(3)
-    model = AcousticModel(spelling).eval()
-    other = save_bundle(replace(phone_bundle, model=model), tmp_path / "other")
+    heard = AcousticModel(phone_bundle.model.config).eval()
+    spelling = with_speller(replace(phone_bundle, model=heard))
+    other = save_bundle(spelling, tmp_path / "other")
     plain = save_bundle(phone_bundle, tmp_path / "plain")
     with pytest.raises(SystemExit) as exit_info:
         main(["export", str(plain), "--speller", str(other), "-o", str(tmp_path / "made")])
@@ -204,6 +203,7 @@ def test_the_speller_of_another_model_is_put_in(phone_bundle: Bundle, tmp_path: 
     for name, tensor in made.model.state_dict().items():
         source = theirs if name.startswith("speller.") else own
         assert torch.equal(tensor, source.model.state_dict()[name])
+    assert made.pieces == theirs.pieces
     with pytest.raises(UsageError, match="has no speller"):
         export_bundle(plain, tmp_path / "wrong", speller=plain)
 

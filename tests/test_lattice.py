@@ -15,7 +15,7 @@ from asr.decoding.beam_options import BeamOptions
 from asr.decoding.hypothesis import Hypothesis
 from asr.decoding.language import LanguageModel, phone_language_model, word_language_model
 from asr.decoding.lattice import NO_VERTEX, LatticePath, WordLattice
-from asr.decoding.lexicon import Alphabet
+from asr.decoding.lexicon import Alphabet, spellings_of
 from asr.decoding.ngram import NgramModel
 from asr.errors import UsageError
 from asr.rescoring import BoundRescorer, Rescoring
@@ -243,7 +243,9 @@ def test_words_that_the_ngrams_lack_are_spelled(
 def test_words_said_alike(ngram: NgramModel, neural: Rescorer) -> None:
     """Two words of one pronunciation are told apart by the language models alone, also at the end."""
     said = {"a": "a", "b": "b", "ab": "b", "bab": "ba"}
-    model = phone_language_model(ngram, lambda word: [encode(said[word])], 4)
+    model = phone_language_model(
+        ngram, list(said), spellings_of(list(map(encode, said.values()))), 4
+    )
     decoder = BeamDecoder(ALPHABET, EVERYTHING, model)
     for seed in SEEDS:
         log_probs = log_probs_of(seed)

@@ -23,7 +23,7 @@ MINI = Path(__file__).parent.parent / "models/librispeech-mini"
 def test_it_is_a_small_folder_of_plain_files() -> None:
     files = {path.name: path.stat().st_size for path in SHIPPED.iterdir()}
     assert set(files) == {
-        "README.md", "config.json", "lexicon.txt.xz", "lm.ngram", "model.safetensors",
+        "README.md", "config.json", "lexicon.txt.xz", "lm.ngram", "model.safetensors", "pieces.json",
         "network-2.safetensors", "rnnlm.safetensors", "tokens.json",
     }  # fmt: skip
     assert sum(files.values()) < 30 * MEGABYTE

@@ -3,6 +3,7 @@
 import errno
 import gzip
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,6 @@ from asr.pronunciation import (
     Lexicon,
     check_writable,
     read_lexicon,
-    vocabulary,
     write_lexicon,
 )
 
@@ -41,12 +41,38 @@ def test_a_text_is_said_with_the_first_pronunciations(tmp_path: Path) -> None:
     assert lexicon.lacking(["a blue sea", "blue"]) == ["blue", "sea"]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_all_at_once_is_read_what_a_line_at_a_time_says(tmp_path: Path, seed: int) -> None:
+    """Tabs, carriage returns, empty lines, words called as phones are, and no newline at the end."""
+    draw = random.Random(seed)
+    phones = ["A", "B", "long-name", "é"]
+    lines = []
+    for _ in range(60):
+        said = draw.choices(phones, k=draw.randint(1, 4))
+        spaces = [draw.choice([" ", "\t", "  "]) for _ in said]
+        word = draw.choice(["A", "ba", "é", "o'clock", "x"])
+        start, end = draw.choice(["", " "]), draw.choice(["\n", "\r\n", " \n\n"])
+        lines.append(start + word + "".join(map("".join, zip(spaces, said, strict=True))) + end)
+    path = tmp_path / "lexicon.txt"
+    path.write_bytes(b"\xef\xbb\xbf" * (seed % 2) + "".join(lines).rstrip().encode())
+    expected: dict[str, list[tuple[str, ...]]] = {}
+    for line in lines:
+        word, *said = line.split()
+        ways = expected.setdefault(word, [])
+        if tuple(said) not in ways:
+            ways.append(tuple(said))
+    found = read_lexicon(path, ("<blank>", " ", *phones))
+    assert {word: list(ways) for word, ways in found.words.items()} == expected
+    assert len(found.rows.words) == sum(map(len, expected.values()))
+
+
 @pytest.mark.parametrize("name", ["copy.txt", "copy.txt.gz", "copy.txt.xz", "copy.txt.bz2"])
 def test_round_trip_with_the_phones_of_a_model(tmp_path: Path, name: str) -> None:
     lexicon = read_lexicon(written(tmp_path))
-    more = Lexicon((*lexicon.phones, "ZH"), lexicon.words)
+    more = Lexicon.of(lexicon.words, (*lexicon.phones, "ZH"))
     write_lexicon(more, tmp_path / name)
-    assert read_lexicon(tmp_path / name, more.phones) == more
+    again = read_lexicon(tmp_path / name, more.phones)
+    assert (again.phones, again.words) == (more.phones, more.words)
     before = (tmp_path / name).read_bytes()
     write_lexicon(read_lexicon(tmp_path / name, more.phones), tmp_path / name)
     assert (tmp_path / name).read_bytes() == before
@@ -67,7 +93,7 @@ def test_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(AsrError, match=r"lexicon.txt: No space left on device"):
-        write_lexicon(Lexicon(lexicon.phones, {"a": (("AX",),)}), path)
+        write_lexicon(Lexicon.of({"a": (("AX",),)}, lexicon.phones), path)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 
@@ -110,5 +136,5 @@ def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
     with pytest.raises(AsrError, match="not UTF-8"):
         read_lexicon(tmp_path / "latin.txt")
     with pytest.raises(AsrError, match="phones begin"):
-        Lexicon(("D", "EH"), {})
-    assert vocabulary({"a": (("B", "A"),)}) == ("<blank>", " ", "A", "B")
+        Lexicon.of({"a": (("D",),)}, ("D", "EH"))
+    assert Lexicon.of({"a": (("B", "A"),)}).phones == ("<blank>", " ", "A", "B")

@@ -1,27 +1,31 @@
 """The speller: what a network hears of phones, put together for texts, and what learns from it."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from spelling_bundle import PIECES, SPELLER, with_speller
 from tone_corpus import HZ, overrides, write_corpus, write_recipe
 
 from asr.align import align_utterances
 from asr.binding import alphabet_of, lexicon_of
 from asr.bundle import Bundle, BundleError, load_bundle, save_bundle
-from asr.decoder import GREEDY, Decoder
+from asr.decoder import Decoder
 from asr.decoding.beam import BeamDecoder
-from asr.encoder import EncoderConfig
+from asr.decoding.greedy import greedy_decode
+from asr.decoding.hypothesis import Hypothesis, LogProbs, WordRange
 from asr.errors import AsrError, UsageError
 from asr.evaluate import evaluate
 from asr.manifest import Utterance, read_manifest
 from asr.merge import with_speller_of
 from asr.model import AcousticModel
-from asr.pronunciation import Lexicon, vocabulary, write_lexicon
+from asr.pronunciation import Lexicon, write_lexicon
 from asr.speller import Speller
-from asr.tokenizer import CharTokenizer
+from asr.spelling import Spelling
+from asr.tokenizer import BpeTokenizer, CharTokenizer
 from asr.training.engine_config import SpellerConfig
 from asr.training.posterior_bank import Heard, PosteriorBank
 from asr.training.sampler import BatchKey
@@ -31,7 +35,6 @@ from asr.training.warmstart import take_weights
 from asr.transcribe import Recognizer, load_model
 
 P = 6  # blank, boundary, and four phones
-NETWORK = EncoderConfig(conv_channels=8, hidden_size=8, num_layers=2, dropout=0.0)
 
 
 def heard(phone_ids: list[int], seed: int = 0) -> Heard:
@@ -86,7 +89,7 @@ def test_an_utterance_too_short_for_its_phones_is_left_out() -> None:
 def words_of(tmp_path: Path, text: str) -> tuple[Lexicon, CharTokenizer, list[str]]:
     (tmp_path / "text.txt").write_text(text)
     said = {"ab": (("A", "B"), ("B",)), "ba": (("B", "A"),), "c": (("C",),), "z": (("Z",),)}
-    lexicon = Lexicon(vocabulary(said), said)
+    lexicon = Lexicon.of(said)
     tokenizer = CharTokenizer.from_texts(["ab ba c"])
     stream = read_words([tmp_path / "text.txt"], "asr-en-2", lexicon, tokenizer)
     return lexicon, tokenizer, [stream.words[place] for place in stream.places]
@@ -98,9 +101,12 @@ def test_words_that_cannot_be_said_or_written_are_left_out(tmp_path: Path) -> No
         words_of(tmp_path, "dd z\n")
 
 
-def batches(tmp_path: Path, **settings: float) -> tuple[SpellerBatches, CharTokenizer, Lexicon]:
-    lexicon, tokenizer, _ = words_of(tmp_path, "ab ba c ba ab c c ab\n" * 9)
-    stream = read_words([tmp_path / "text.txt"], "asr-en-2", lexicon, tokenizer)
+def batches(tmp_path: Path, **settings: float) -> tuple[SpellerBatches, BpeTokenizer, Lexicon]:
+    lexicon, letters, _ = words_of(tmp_path, "ab ba c ba ab c c ab\n" * 9)
+    stream = read_words([tmp_path / "text.txt"], "asr-en-2", lexicon, letters)
+    assert next(stream.lines()).startswith("ab ba c ba ab c c ab ab ba")
+    assert sum(len(line.split()) for line in stream.lines()) == 8 * 9
+    tokenizer = PIECES
     speech = [(heard([2, 1, 3], seed), tokenizer.encode("ab")) for seed in range(4)]
     bank = PosteriorBank([heard([2, 3, 1, 4, 2, 1, 3, 2, 1, 4], 7)], P)
     config = replace(SpellerConfig(texts=["text.txt"], max_words=9), **settings)
@@ -130,7 +136,7 @@ def test_a_batch_follows_from_its_number_and_epoch(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert first.phones.shape != other.phones.shape or not torch.equal(first.phones, other.phones)
     spoken = batches(tmp_path, spoken=1.0)[0][BatchKey([0], 0)]
-    assert spoken.targets.tolist() == [[2, 3]] * len(spoken.lengths)
+    assert spoken.targets.tolist() == [PIECES.encode("ab")] * len(spoken.lengths)
 
 
 def test_batches_go_on_in_the_middle_of_an_epoch() -> None:
@@ -145,44 +151,117 @@ def test_batches_go_on_in_the_middle_of_an_epoch() -> None:
 
 def test_spelling_does_not_depend_on_the_rest_of_the_batch() -> None:
     torch.manual_seed(0)
-    speller = Speller(P, 5, NETWORK).eval()
+    speller = Speller(P, 5, SPELLER).eval()
     lengths = torch.tensor([7, 12, 2])
     phones = torch.randn(3, 12, P).log_softmax(-1)
-    together = speller(phones, lengths)
-    assert together.shape == (3, 12, 5)
-    torch.testing.assert_close(together.exp().sum(-1), torch.ones(3, 12))
+    together, steps = speller(phones, lengths)
+    assert together.shape == (3, 4, 5)
+    assert steps.tolist() == [3, 4, 1]
+    torch.testing.assert_close(together.exp().sum(-1), torch.ones(3, 4))
     for row, length in enumerate(lengths.tolist()):
-        alone = speller(phones[row : row + 1, :length], lengths[row : row + 1])
-        torch.testing.assert_close(together[row, :length], alone[0], atol=1e-5, rtol=1e-5)
+        alone, its = speller(phones[row : row + 1, :length], lengths[row : row + 1])
+        torch.testing.assert_close(together[row, : int(its)], alone[0], atol=1e-5, rtol=1e-5)
 
 
-def with_speller(bundle: Bundle) -> Bundle:
-    torch.manual_seed(2)
-    model = AcousticModel(replace(bundle.model.config, speller=NETWORK)).eval()
-    model.load_state_dict(bundle.model.state_dict(), strict=False)
-    return replace(bundle, model=model)
-
-
-def test_a_bundle_keeps_its_speller_which_writes_its_tokens(
+def test_a_bundle_keeps_its_speller_and_what_it_writes(
     phone_bundle: Bundle, tmp_path: Path
 ) -> None:
     made = load_bundle(save_bundle(with_speller(phone_bundle), tmp_path / "spells"))
-    assert made.model.config.speller == NETWORK
+    assert made.model.config.speller == SPELLER
     waveforms, lengths = 0.1 * torch.randn(2, 8000), torch.tensor([8000, 5000])
     heads = phone_bundle.model(waveforms, lengths)
     spelling = made.model(waveforms, lengths)
     assert made.model.speller is not None
+    assert made.pieces == PIECES
     torch.testing.assert_close(spelling.phones, heads.phones)
-    expected = made.model.speller(heads.phones, heads.output_lengths)
-    torch.testing.assert_close(spelling.log_probs, expected)
-    torch.testing.assert_close(
-        made.model(waveforms, lengths, spell=False).log_probs, heads.log_probs
-    )
-    assert "speller" in (tmp_path / "spells/README.md").read_text("utf-8")
-    config = tmp_path / "spells/config.json"
-    config.write_text(config.read_text().replace('"subsampling": 3', '"subsampling": 2'))
-    with pytest.raises(BundleError):
-        load_bundle(tmp_path / "spells")
+    torch.testing.assert_close(spelling.log_probs, heads.log_probs)
+    expected, steps = made.model.speller(heads.phones, heads.output_lengths)
+    torch.testing.assert_close(spelling.spelling, expected)
+    assert torch.equal(spelling.spelling_lengths, steps)
+    assert made.model(waveforms, lengths, spell=False).spelling is None
+    assert "writes 7 pieces of words" in (tmp_path / "spells/README.md").read_text("utf-8")
+
+
+def test_a_damaged_speller_is_named(phone_bundle: Bundle, tmp_path: Path) -> None:
+    folder = save_bundle(with_speller(phone_bundle), tmp_path / "spells")
+    config, pieces = folder / "config.json", folder / "pieces.json"
+    whole = pieces.read_text("utf-8")
+    for text, message in (
+        (whole + " ", "pieces.json is damaged"),
+        (None, "pieces.json is missing"),
+    ):
+        pieces.unlink() if text is None else pieces.write_text(text, "utf-8")
+        with pytest.raises(BundleError, match=message):
+            load_bundle(folder)
+    pieces.write_text(whole, "utf-8")
+    load_bundle(folder)
+    settings = json.loads(config.read_text())
+    settings["speller"]["hidden_size"] = 9
+    config.write_text(json.dumps(settings))
+    with pytest.raises(BundleError, match="does not fit config.json"):
+        load_bundle(folder)
+    save_bundle(phone_bundle, folder)
+    assert not pieces.exists()
+
+
+def spelt_as(steps: list[int]) -> np.ndarray:
+    """Log-probabilities of pieces, one certain in each step."""
+    probabilities = np.full((len(steps), PIECES.vocab_size), 0.01, np.float32)
+    probabilities[np.arange(len(steps)), steps] = 1 - 0.01 * (PIECES.vocab_size - 1)
+    return np.log(probabilities)
+
+
+def timed(spelling: Spelling, tokens: np.ndarray, steps: np.ndarray) -> Hypothesis:
+    return spelling.in_time(greedy_decode(steps), LogProbs(tokens, None, steps))
+
+
+def test_words_of_pieces_are_timed_by_the_letters_that_the_network_hears() -> None:
+    """The speller writes "ab" and "cab" at the end; the letters lie where they were heard."""
+    letters = CharTokenizer.from_texts(["ab c"])
+    path = [0, 2, 2, 3, 1, 0, 0, 4, 2, 3, 0, 0]
+    tokens = np.full((len(path), letters.vocab_size), 0.01, np.float32)
+    tokens[np.arange(len(path)), path] = 0.96
+    spelling = Spelling(PIECES, letters, 3)
+    steps = spelt_as([0, 0, 3, 7])
+    steps[3, 7] = np.log(0.5)
+    found = timed(spelling, np.log(tokens), steps)
+    assert found.words == (WordRange("ab", 0, 2), WordRange("c", 3, 4))
+    assert [letters.tokens[token_id] for token_id in found.token_ids] == ["a", "b", " ", "c"]
+    assert found.spans[0] == (1, 3)
+    assert found.spans[3][0] == 7
+    np.testing.assert_allclose(found.confidences[:2], 0.93, rtol=1e-5)
+    np.testing.assert_allclose(found.confidences[3], 0.5, rtol=1e-5)
+
+    short = timed(spelling, np.log(tokens[:2]), steps)  # too short for its letters
+    assert found.words is not None
+    assert short.words is not None
+    assert [word.text for word in short.words] == [word.text for word in found.words]
+    assert short.spans == ((2, 2), (2, 2))
+    unwritable = Spelling(PIECES, CharTokenizer.from_texts(["ab"]), 3)
+    other = timed(unwritable, np.log(tokens), steps)
+    assert other.words == (WordRange("ab", 0, 1), WordRange("c", 1, 2))
+    assert other.spans == ((6, 9), (9, 12))
+    silence = timed(spelling, np.log(tokens), spelt_as([0, 0, 0, 0]))
+    assert silence.words == ()
+    assert silence.token_ids == ()
+
+
+def test_greedy_decoding_writes_what_the_speller_spells(
+    phone_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recognizer = Recognizer(with_speller(phone_bundle))
+    assert recognizer.model.speller is not None
+
+    def spelled(phones: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        steps = torch.from_numpy(spelt_as([3, 0, 1, 2] + [0] * (-(-phones.shape[1] // 3) - 4)))
+        return steps.expand(len(phones), -1, -1), -(-lengths // 3)
+
+    monkeypatch.setattr(recognizer.model.speller, "forward", spelled)
+    noise = 0.1 * np.random.default_rng(0).standard_normal(16_000).astype(np.float32)
+    for transcript in (recognizer.transcribe(noise), *recognizer.transcribe_batch([noise, noise])):
+        assert transcript.text == "ab ab"
+        first, second = transcript.words
+        assert 0 <= first.start_s < first.end_s <= second.start_s < second.end_s <= 1
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "int8"])
@@ -190,7 +269,7 @@ def test_a_speller_works_in_fewer_bits(phone_bundle: Bundle, precision: str) -> 
     made = with_speller(phone_bundle)
     waveform = 0.1 * np.random.default_rng(0).standard_normal(8000).astype(np.float32)
     exact, rounded = (
-        Recognizer(made, precision=one).log_probs([waveform])[0].tokens
+        Recognizer(made, precision=one).log_probs([waveform])[0].spelling
         for one in ("float32", precision)
     )
     np.testing.assert_allclose(rounded, exact, atol=0.1)
@@ -206,7 +285,7 @@ def test_a_search_over_phones_does_without_the_speller(
     alphabet = alphabet_of(made, lexicon_of(made))
     over_phones = Decoder("beam", "beam", BeamDecoder(alphabet), over_phones=True)
     noise = 0.1 * np.random.default_rng(0).standard_normal(8000)
-    for decoder, count in ((over_phones, 0), (GREEDY, 1)):
+    for decoder, count in ((over_phones, 0), (None, 1)):
         Recognizer(made, decoder=decoder).transcribe(noise)
         assert len(called) == count
 
@@ -226,7 +305,7 @@ def test_known_text_is_aligned_by_the_network(
 
 def test_a_speller_needs_phones(tiny_bundle: Bundle) -> None:
     with pytest.raises(UsageError, match="a speller reads phones"):
-        replace(tiny_bundle.model.config, speller=NETWORK)
+        replace(tiny_bundle.model.config, speller=SPELLER)
 
 
 @pytest.fixture
@@ -240,7 +319,7 @@ def tones(tmp_path: Path) -> Path:
         for size in (1, 2, 3)
         for word in np.array(np.meshgrid(*[letters] * size)).reshape(size, -1).T.tolist()
     }
-    write_lexicon(Lexicon(vocabulary(words), words), tmp_path / "said.txt")
+    write_lexicon(Lexicon.of(words), tmp_path / "said.txt")
     random = np.random.default_rng(1)
     text = "\n".join(" ".join(random.choice([*words], 8)) for _ in range(300))
     (tmp_path / "text.txt").write_text(text)
@@ -257,7 +336,8 @@ def speller_run(folder: Path, name: str, *more: str) -> list[str]:
         *overrides(folder, folder / name), f"init_from={folder / 'network/bundle'}", "logger=csv",
         f"speller.texts=[{folder / 'text.txt'}]", "speller.network.hidden_size=32",
         "speller.network.conv_channels=32", "speller.network.subsampling=1", "speller.batches=60",
-        "speller.max_words=6", "trainer.max_epochs=4", "data.batch_s=20", *more,
+        "speller.max_words=6", "speller.vocab_size=8", "trainer.max_epochs=4", "data.batch_s=20",
+        *more,
     ]  # fmt: skip
 
 
@@ -317,7 +397,7 @@ def test_a_speller_begins_as_that_of_another_model(
 ) -> None:
     """Its weights are taken, the network's stay, and dropout is no part of a speller's size."""
     other = save_bundle(with_speller(with_other_weights(phone_bundle)), tmp_path / "other")
-    dropping = replace(NETWORK, dropout=0.3)
+    dropping = replace(SPELLER, dropout=0.3)
     start = with_speller_of(other, phone_bundle, dropping)
     found, spelling = start.model.state_dict(), load_bundle(other).model.state_dict()
     network = phone_bundle.model.state_dict()
@@ -325,18 +405,18 @@ def test_a_speller_begins_as_that_of_another_model(
     for name, tensor in found.items():
         source = spelling if name.startswith("speller.") else network
         assert torch.equal(tensor, source[name])
-    model = AcousticModel(replace(phone_bundle.model.config, speller=dropping))
+    model = AcousticModel(replace(start.model.config, speller=dropping))
     take_weights(model, start.tokenizer, start, start.phones)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, found[name])
 
     with pytest.raises(UsageError, match="another size than is wanted"):
-        with_speller_of(other, phone_bundle, replace(NETWORK, hidden_size=9))
+        with_speller_of(other, phone_bundle, replace(SPELLER, hidden_size=9))
     with pytest.raises(UsageError, match="reads other phones"):
-        with_speller_of(other, replace(phone_bundle, phones=("a", "b")), NETWORK)
+        with_speller_of(other, replace(phone_bundle, phones=("a", "b")), SPELLER)
     plain = save_bundle(tiny_bundle, tmp_path / "plain")
     with pytest.raises(UsageError, match="has no speller"):
-        with_speller_of(plain, phone_bundle, NETWORK)
+        with_speller_of(plain, phone_bundle, SPELLER)
     with pytest.raises(UsageError, match=r"speller.init_from needs speller.texts"):
         SpellerConfig(init_from="default")
 
@@ -363,7 +443,7 @@ def test_what_a_speller_cannot_be_trained_with_is_said(
     with pytest.raises(UsageError, match=r"speller.spoken must be in \[0, 1\], not 2"):
         train([*run, f"init_from={phones}", "speller.spoken=2"])
     words = {word for one in read_manifest(tmp_path / "train.jsonl") for word in one.text.split()}
-    lexicon = Lexicon(phone_bundle.phones, {word: (tuple(word),) for word in words})
+    lexicon = Lexicon.of({word: (tuple(word),) for word in words}, phone_bundle.phones)
     write_lexicon(lexicon, tmp_path / "letters.txt")
     run += [f"init_from={phones}", f"loss.lexicon={tmp_path / 'letters.txt'}"]
     with pytest.raises(AsrError, match=r"nowhere.txt"):

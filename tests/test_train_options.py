@@ -13,7 +13,7 @@ from asr.evaluate import evaluate
 from asr.lm import LmOptions, train_language_model
 from asr.lm_text import number_words
 from asr.manifest import read_manifest
-from asr.pronunciation import Lexicon, vocabulary, write_lexicon
+from asr.pronunciation import Lexicon, write_lexicon
 from asr.tokenizer import BpeTokenizer
 from asr.training.lit_module import AsrLitModule
 from asr.training.train import train
@@ -72,7 +72,7 @@ def test_a_model_that_writes_phones_too_and_is_decoded_over_them(
     for split in ("train", "dev"):
         texts += [one.text for one in read_manifest(corpus / f"{split}.jsonl")]
     words = {word: (tuple(word.upper()),) for text in texts for word in text.split()}
-    write_lexicon(Lexicon(vocabulary(words), words), tmp_path / "lexicon.txt")
+    write_lexicon(Lexicon.of(words), tmp_path / "lexicon.txt")
     train([
         *overrides(corpus, run_dir), "loss.phone_weight=0.5", f"loss.lexicon={tmp_path / 'lexicon.txt'}",
         "data.batch_s=6", "trainer.max_epochs=12", "trainer.validate_every_epochs=12",

@@ -105,9 +105,9 @@ def test_the_head_for_phones_is_taken_where_both_have_the_same(phone_bundle: Bun
 def test_a_lexicon_of_fewer_phones_keeps_the_head(
     phone_bundle: Bundle, tiny_bundle: Bundle
 ) -> None:
-    few = Lexicon(phone_bundle.phones[:5], {})
+    few = Lexicon.of({}, phone_bundle.phones[:5])
     assert with_phones_of(phone_bundle, few).phones == phone_bundle.phones
-    others = Lexicon((*phone_bundle.phones[:5], "ZH"), {})
+    others = Lexicon.of({}, (*phone_bundle.phones[:5], "ZH"))
     for start in (phone_bundle, tiny_bundle, None):
         assert with_phones_of(start, others) is others
 

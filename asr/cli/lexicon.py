@@ -49,7 +49,6 @@ def lexicon(
         Lexicon,
         check_writable,
         read_lexicon,
-        vocabulary,
         write_lexicon,
     )
 
@@ -62,7 +61,7 @@ def lexicon(
     words = {**{word: known[word] for word in wanted if word in known}, **said}
     if not words:
         raise AsrError("no word of these sources can be pronounced")
-    write_lexicon(Lexicon(vocabulary(words), words), out)
+    write_lexicon(Lexicon.of(words), out)
     typer.echo(f"{out}  {len(words):,} words")
     lacking = [word for word in wanted if word not in words]
     if lacking:

@@ -21,12 +21,12 @@ def greedy_decode(log_probs: NDArray[np.float32], blank_id: int = 0) -> Hypothes
     Raises:
         AsrError: log_probs holds NaN.
     """
-    if np.isnan(log_probs).any():
-        raise AsrError("log-probabilities hold NaN: the model or its input is damaged")
     if log_probs.shape[0] == 0:
         return Hypothesis((), (), (), 0.0)
     path = log_probs.argmax(axis=1)
     path_log_probs = log_probs[np.arange(len(path)), path].astype(np.float64)
+    if np.isnan(path_log_probs).any():  # to argmax NaN is the largest
+        raise AsrError("log-probabilities hold NaN: the model or its input is damaged")
     starts = np.flatnonzero(np.diff(path, prepend=-1) != 0)
     ends = np.append(starts[1:], len(path))
     means = np.add.reduceat(np.exp(path_log_probs), starts) / (ends - starts)

@@ -13,10 +13,12 @@ class LogProbs(NamedTuple):
     Attributes:
         tokens: (T', V).
         phones: (T', P) of its second head; None where it has none.
+        spelling: (T'', V') of its speller's pieces; None where there is none, or it was not asked.
     """
 
     tokens: NDArray[np.float32]
     phones: NDArray[np.float32] | None = None
+    spelling: NDArray[np.float32] | None = None
 
 
 class WordRange(NamedTuple):

@@ -2,17 +2,26 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.decoding.lexicon import EMPTY_LEXICON, Alphabet, Trie, build_lexicon
+from asr.decoding.lexicon import (
+    EMPTY_LEXICON,
+    Alphabet,
+    Spellings,
+    Trie,
+    build_lexicon,
+    spellings_of,
+)
 from asr.decoding.ngram import SPECIAL_WORDS, LanguageModelError, NgramModel
 from asr.decoding.search_setup import TOKEN_LM, WORD_LM
 from asr.errors import AsrError
 
 _MIN_SPELLED = 0.1  # share of the unigram probability that the model must be able to write
 _MAX_ALIKE = 8  # words that are said alike and told apart by the language model
+_NO_ID = -1
 _SPACE_NAMES = ("<space>", "▁", "|", "_")
 
 
@@ -51,61 +60,72 @@ def word_language_model(
     if not alphabet.has_words:
         raise LanguageModelError("a language model of words needs tokens that say where words end")
 
-    def spell(word: str) -> list[Sequence[int]]:
+    word_ids: list[int] = []
+    spellings: list[Sequence[int]] = []
+    for word_id, word in enumerate(ngram.words):
+        if word in SPECIAL_WORDS:
+            continue
         try:
             spelling = encode(word)
         except (AsrError, KeyError):
-            spelling = ()
-        return [spelling] if spelling else []
-
-    return _bind(ngram, spell, alphabet.vocab_size)
+            continue
+        if spelling:
+            word_ids.append(word_id)
+            spellings.append(spelling)
+    return _bind(ngram, np.array(word_ids, np.int32), spellings_of(spellings), alphabet.vocab_size)
 
 
 def phone_language_model(
-    ngram: NgramModel, pronunciations: Callable[[str], Sequence[Sequence[int]]], num_phones: int
+    ngram: NgramModel, words: Sequence[str], said: Spellings, num_phones: int
 ) -> LanguageModel:
     """Bind an n-gram model of words to the phones of a recognizer.
 
     Args:
-        pronunciations: phone ids of each pronunciation of a word; none where they are not known.
+        words: (N,) whose pronunciation each of `said` is.
+        said: N pronunciations, in phone ids.
 
     Raises:
         LanguageModelError: the pronunciations of next to none of the words are known.
     """
-    return _bind(ngram, pronunciations, num_phones, _MAX_ALIKE)
+    ids = ngram.word_ids
+    word_ids = np.fromiter(map(ids.get, words, repeat(_NO_ID)), np.int32, len(words))
+    return _bind(ngram, word_ids, said, num_phones, _MAX_ALIKE)
 
 
 def _bind(
     ngram: NgramModel,
-    spell: Callable[[str], Sequence[Sequence[int]]],
+    word_ids: NDArray[np.int32],
+    spellings: Spellings,
     vocab_size: int,
     max_alike: int = 1,
 ) -> LanguageModel:
-    spellings: list[Sequence[int]] = []
-    word_ids: list[int] = []
-    spelled: list[int] = []
-    unspelled: list[int] = []
-    for word_id, word in enumerate(ngram.words):
-        if word in SPECIAL_WORDS:
-            continue
-        found = spell(word)
-        spellings += found
-        word_ids += [word_id] * len(found)
-        (spelled if found else unspelled).append(word_id)
+    """With the words that are spelled so, but for special ones and those that it lacks."""
+    special = [ngram.word_ids[word] for word in SPECIAL_WORDS if word in ngram.word_ids]
+    usable = ~np.isin(word_ids, [_NO_ID, *special])
+    word_ids, spellings = word_ids[usable], spellings.chosen(usable)
+    is_spelled = np.zeros(len(ngram.words), bool)
+    is_spelled[word_ids] = True
+    is_unspelled = ~is_spelled
+    is_unspelled[special] = False
     log_probs = ngram.arrays.nodes["log_prob"][1 : 1 + len(ngram.words)]
-    _check_spelled(ngram, np.exp(log_probs), spelled, unspelled)
+    _check_spelled(ngram, np.exp(log_probs), is_spelled, is_unspelled)
     lexicon = build_lexicon(spellings, word_ids, log_probs[word_ids], max_alike)
     no_tokens = np.zeros(vocab_size, np.int32)
-    return LanguageModel(ngram, WORD_LM, lexicon, no_tokens, len(unspelled), max_alike > 1)
+    num_unspelled = int(is_unspelled.sum())
+    return LanguageModel(ngram, WORD_LM, lexicon, no_tokens, num_unspelled, max_alike > 1)
 
 
 def _check_spelled(
-    ngram: NgramModel, probs: NDArray[np.float32], spelled: list[int], unspelled: list[int]
+    ngram: NgramModel,
+    probs: NDArray[np.float32],
+    spelled: NDArray[np.bool_],
+    unspelled: NDArray[np.bool_],
 ) -> None:
     mass, lost = float(probs[spelled].sum()), float(probs[unspelled].sum())
-    if mass >= _MIN_SPELLED * (mass + lost) and spelled:
+    if mass >= _MIN_SPELLED * (mass + lost) and spelled.any():
         return
-    frequent = sorted(unspelled, key=lambda word_id: -probs[word_id])[:5]
+    lacking = np.flatnonzero(unspelled).tolist()
+    frequent = sorted(lacking, key=lambda word_id: -probs[word_id])[:5]
     examples = ", ".join(repr(ngram.words[word_id]) for word_id in frequent)
     raise LanguageModelError(
         f"the model's tokens cannot spell the language model's words ({examples}): is the language "

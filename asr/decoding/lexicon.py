@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,38 +81,74 @@ EMPTY_LEXICON = Trie(
 )
 
 
+class Spellings(NamedTuple):
+    """Sequences of tokens, one after the other.
+
+    Attributes:
+        token_ids: of all of them.
+        lengths: (N,) tokens of each.
+    """
+
+    token_ids: NDArray[np.int32]
+    lengths: NDArray[np.int64]
+
+    def chosen(self, which: NDArray[np.bool_]) -> "Spellings":
+        """Some of them, `which` (N,)."""
+        return Spellings(self.token_ids[np.repeat(which, self.lengths)], self.lengths[which])
+
+
+def spellings_of(sequences: Sequence[Sequence[int]]) -> Spellings:
+    """The same of lists of token ids."""
+    return Spellings(
+        np.fromiter(itertools.chain.from_iterable(sequences), np.int32),
+        np.array([len(sequence) for sequence in sequences], np.int64),
+    )
+
+
 def build_lexicon(
-    spellings: Sequence[Sequence[int]],
-    word_ids: Sequence[int],
+    spellings: Spellings,
+    word_ids: NDArray[np.int32],
     log_probs: NDArray[np.float32],
     max_alike: int = 1,
 ) -> Trie:
     """Build the trie. Of words spelled alike the `max_alike` likeliest are kept.
 
     Args:
-        spellings: token ids of each word, none empty.
-        word_ids: what the decoder calls each word; one that has several spellings is there as often.
+        spellings: W of them, none empty.
+        word_ids: (W,) what the decoder calls each word; one of several spellings is there as often.
         log_probs: (W,) ln P of each word alone, for pruning words while they are being spelled.
 
     Raises:
         AsrError: there are no words, or one is spelled with nothing.
     """
-    if not spellings:
+    lengths = spellings.lengths
+    if not len(lengths):
         raise AsrError("a lexicon needs at least one word")
-    lengths = np.array([len(spelling) for spelling in spellings])
     if lengths.min() == 0:
         raise AsrError("a word in the lexicon is spelled with no token")
-    table = np.full((len(spellings), int(lengths.max())), -1, np.int32)
-    table[np.arange(table.shape[1]) < lengths[:, None]] = np.fromiter(
-        itertools.chain.from_iterable(spellings), np.int32
-    )
-    likeliest_first = np.lexsort((-log_probs, *table.T[::-1]))
+    table = np.full((len(lengths), int(lengths.max())), -1, np.int32)
+    table[np.arange(table.shape[1]) < lengths[:, None]] = spellings.token_ids
+    least_first: list[NDArray[Any]] = [word_ids, -log_probs, *_keys(table)[::-1]]
+    likeliest_first = np.lexsort(least_first)
     return _trie(
         table[likeliest_first],
-        np.asarray(word_ids, np.int32)[likeliest_first],
+        word_ids[likeliest_first],
         np.asarray(log_probs, np.float32)[likeliest_first],
         max_alike,
     )
+
+
+def _keys(table: NDArray[np.int32]) -> list[NDArray[np.uint64]]:
+    """Numbers that sort as the rows of a table do, its first columns in the first of them."""
+    bits = int(table.max() + 1).bit_length()
+    columns = np.ascontiguousarray(table.T + 1).astype(np.uint64)
+    keys = []
+    for first in range(0, len(columns), 64 // bits):
+        key = np.zeros(len(table), np.uint64)
+        for column in columns[first : first + 64 // bits]:
+            key = key << np.uint64(bits) | column
+        keys.append(key)
+    return keys
 
 
 def _trie(

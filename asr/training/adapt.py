@@ -215,6 +215,7 @@ def _with_search_of(start: Bundle, networks: Sequence[Bundle], clips: Clips) -> 
         tokenizer=trained.tokenizer,
         phones=trained.phones,
         lexicon=trained.lexicon,
+        pieces=trained.pieces,
         training=training,
         others=tuple(other.model for other in others),
         sections=above + start.sections if start.sections else "",

@@ -161,6 +161,8 @@ class SpellerConfig:
         init_from: a bundle, or "default", with a speller of this size that reads the same phones: it
             begins as that one. None: as that of the run's init_from, if there is one of this size.
         network: its size; a step of its LSTMs reads `subsampling` frames of phones.
+        vocab_size: pieces of words that it writes, the blank included, learnt from the texts (needs the
+            extra `bpe`); a speller that begins as another keeps that one's.
         passes: how often the training speech is listened to, each time augmented anew, for what the
             network hears of each phone.
         batches: of an epoch, for each process, of data.batch_s each.
@@ -174,6 +176,7 @@ class SpellerConfig:
     network: EncoderConfig = field(
         default_factory=lambda: EncoderConfig(num_layers=2, dropout=0.05)
     )
+    vocab_size: int = 2000
     passes: int = 2
     batches: int = 1000
     max_words: int = 44

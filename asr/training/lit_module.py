@@ -17,8 +17,10 @@ from asr.bundle import Bundle
 from asr.ctc import blank_share, ctc_losses
 from asr.evaluate import score_texts
 from asr.features import MelAugmentation
+from asr.model import ModelOutput
 from asr.scoring import CorpusScore
 from asr.segment import MAX_WINDOW_S
+from asr.tokenizer import Tokenizer
 from asr.training.dataset import Batch, Example
 from asr.training.engine_config import OptimizerConfig, SchedulerConfig
 from asr.training.objective import LossConfig, Targets, objective
@@ -77,6 +79,11 @@ class AsrLitModule(lightning.LightningModule):
         self._validated = _Validated()
         if self.model.speller is not None:
             self.model.speller.requires_grad_(False)  # it learns from texts (asr.training.speller)
+
+    @property
+    def vocabulary(self) -> Tokenizer:
+        """Of what is trained."""
+        return self.bundle.tokenizer
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed what a batch draws: each rank has its own, and a resumed run what it would have had."""
@@ -137,13 +144,18 @@ class AsrLitModule(lightning.LightningModule):
     def _validate(self, recognizer: Recognizer, batch: Batch) -> None:
         output = self.model(batch.waveforms, batch.waveform_lengths)
         transcripts = recognizer.to_transcripts(output, batch.waveform_lengths)
+        loss, tokens = self.dev_loss(output, batch)
+        self._validated.loss += loss
+        self._validated.tokens += tokens
+        for index, transcript in zip(batch.indices.tolist(), transcripts, strict=True):
+            self._validated.hypotheses[index] = transcript.text
+
+    def dev_loss(self, output: ModelOutput, batch: Batch) -> tuple[float, int]:
+        """CTC loss of a batch, summed over the target tokens, and how many these are."""
         losses = ctc_losses(
             output.log_probs, output.output_lengths, batch.targets, batch.target_lengths
         )
-        self._validated.loss += float(losses[batch.target_lengths > 0].sum())
-        self._validated.tokens += int(batch.target_lengths.sum())
-        for index, transcript in zip(batch.indices.tolist(), transcripts, strict=True):
-            self._validated.hypotheses[index] = transcript.text
+        return float(losses[batch.target_lengths > 0].sum()), int(batch.target_lengths.sum())
 
     def on_validation_epoch_end(self) -> None:
         """Loss, corpus WER and CER over all ranks, the same on each."""
@@ -196,7 +208,7 @@ class AsrLitModule(lightning.LightningModule):
         batches_done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
         checkpoint[_POSITION_KEY] = (self.current_epoch, batches_done)
         checkpoint[_EPOCH_BATCHES_KEY] = int(self.trainer.num_training_batches)
-        checkpoint[_TOKENS_KEY] = list(self.bundle.tokenizer.tokens)
+        checkpoint[_TOKENS_KEY] = list(self.vocabulary.tokens)
 
 
 def _rows(batch: Batch, chosen: Tensor) -> Batch:

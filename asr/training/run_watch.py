@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from asr.decoding.greedy import greedy_decode
 from asr.run_samples import Sample, Validation, add_validation, read_validations
+from asr.spelling import spelling_of
 from asr.training.dataset import Example
 from asr.training.lit_module import AsrLitModule
 from asr.training.pictures import POSTERIOR_FILE, Posterior, draw_posterior, write_picture
@@ -166,8 +167,12 @@ def posterior_of(module: AsrLitModule, example: Example) -> Posterior:
     with torch.no_grad(), torch.autocast(module.device.type, enabled=False):
         output = model(waveforms, lengths)
         log_mel = model.front_end.log_mel(waveforms)
-    log_probs = output.log_probs[0].float().cpu().numpy()
-    tokenizer = module.bundle.tokenizer
+    written, frame_s, tokenizer = output.log_probs, config.output_frame_s, module.bundle.tokenizer
+    spelling = spelling_of(module.bundle)
+    if spelling is not None and output.spelling is not None:
+        written, tokenizer = output.spelling, spelling.pieces
+        frame_s *= spelling.frames
+    log_probs = written[0].float().cpu().numpy()
     return Posterior(
         utterance_id=example.utterance.utterance_id,
         reference=example.text,
@@ -175,7 +180,7 @@ def posterior_of(module: AsrLitModule, example: Example) -> Posterior:
         log_mel=log_mel[0].float().cpu().numpy(),
         mel_frame_s=config.features.frame_shift_s,
         log_probs=log_probs,
-        frame_s=config.output_frame_s,
+        frame_s=frame_s,
         tokens=tokenizer.tokens,
     )
 

@@ -10,14 +10,15 @@ from asr.bundle import Bundle, Training, load_bundle
 from asr.ctc import blank_share, ctc_losses
 from asr.errors import UsageError
 from asr.manifest import set_name
-from asr.model import AcousticModel
+from asr.model import AcousticModel, ModelOutput
 from asr.pronunciation import read_lexicon
+from asr.tokenizer import BpeTokenizer
 from asr.training.config import RunConfig
 from asr.training.datamodule import Manifests
-from asr.training.dataset import Example
+from asr.training.dataset import Batch, Example, padded_ids
 from asr.training.lit_module import AsrLitModule
 from asr.training.objective import LossConfig
-from asr.training.speller_data import SpellerBatch, SpellerDataModule
+from asr.training.speller_data import SpellerBatch, SpellerDataModule, can_write
 from asr.training.warmstart import lexicon_path
 
 
@@ -34,15 +35,36 @@ class SpellerLitModule(AsrLitModule):
         self.model.speller.requires_grad_(True)
 
     def training_step(self, batch: SpellerBatch, batch_idx: int) -> Tensor:  # type: ignore[override]
-        """CTC in nats per target token."""
+        """CTC in nats per piece."""
         assert self.model.speller is not None
-        log_probs = self.model.speller(batch.phones, batch.lengths)
-        losses = ctc_losses(log_probs, batch.lengths, batch.targets, batch.target_lengths)
+        log_probs, steps = self.model.speller(batch.phones, batch.lengths)
+        losses = ctc_losses(log_probs, steps, batch.targets, batch.target_lengths)
         loss = losses.sum() / batch.target_lengths.sum()
-        blanks = blank_share(log_probs.detach(), batch.lengths)
+        blanks = blank_share(log_probs.detach(), steps)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.lengths))
         self.log("train/blank_share", blanks, batch_size=len(batch.lengths))
         return loss
+
+    @property
+    def vocabulary(self) -> BpeTokenizer:
+        """The speller's pieces."""
+        assert self.bundle.pieces is not None
+        return self.bundle.pieces
+
+    def dev_loss(self, output: ModelOutput, batch: Batch) -> tuple[float, int]:
+        """CTC loss of a batch's pieces, summed, and how many these are; of texts that they can write."""
+        assert output.spelling is not None
+        assert output.spelling_lengths is not None
+        texts = [self.dev_examples[index].text for index in batch.indices.tolist()]
+        rows = [row for row, text in enumerate(texts) if can_write(self.vocabulary, text)]
+        if not rows:
+            return 0.0, 0
+        targets, lengths = padded_ids([tuple(self.vocabulary.encode(texts[row])) for row in rows])
+        losses = ctc_losses(
+            output.spelling[rows], output.spelling_lengths[rows],
+            targets.to(output.spelling.device), lengths.to(output.spelling.device),
+        )  # fmt: skip
+        return float(losses.sum()), int(lengths.sum())
 
 
 def speller_modules(
@@ -65,7 +87,10 @@ def speller_modules(
     learnt = ", ".join(Path(text).name for text in config.speller.texts)
     if config.speller.init_from is not None:
         learnt += f", begun as that of model {load_bundle(config.speller.init_from).model_id}"
-    network = replace(start.model.config, speller=config.speller.network)
+    data = SpellerDataModule(config, manifests, start, lexicon)
+    network = replace(
+        start.model.config, speller=config.speller.network, num_pieces=data.pieces.vocab_size
+    )
     bundle = Bundle(
         AcousticModel(network),
         start.tokenizer,
@@ -76,6 +101,6 @@ def speller_modules(
         ),
         phones=start.phones,
         lexicon=chosen,
+        pieces=data.pieces,
     )
-    data = SpellerDataModule(config, manifests, bundle, lexicon)
     return SpellerLitModule(bundle, config, data.dev_examples), data

@@ -1,5 +1,6 @@
 """Batches for the speller: texts as a network would hear them, and speech as it hears it."""
 
+import itertools
 import sys
 from array import array
 from collections.abc import Iterator, Sequence
@@ -18,8 +19,9 @@ from asr.augment import SpecAugment
 from asr.bundle import Bundle
 from asr.errors import AsrError
 from asr.lm_text import TextSource, read_sentences
+from asr.merge import same_size
 from asr.pronunciation import Lexicon
-from asr.tokenizer import Tokenizer
+from asr.tokenizer import BpeTokenizer, Tokenizer
 from asr.training.config import RunConfig
 from asr.training.datamodule import Manifests, SpeechDataModule
 from asr.training.dataset import BatchLoader, batch_loader, padded_ids
@@ -29,6 +31,7 @@ from asr.training.sampler import BatchKey, ResumableSampler
 
 _USUAL = 0.6  # share of the first pronunciation of a word that has several
 _FEWEST_WORDS = 2
+_WORDS_IN_LINE = 100
 _BOUNDARY = np.array([1], np.int32)  # the phone id of the boundary of words (asr.pronunciation)
 
 
@@ -58,6 +61,12 @@ class WordStream:
     places: NDArray[np.int32]
     words: Sequence[str]
     sounds: Sequence[Sequence[NDArray[np.int32]]]
+
+    def lines(self) -> Iterator[str]:
+        """The words, so many in a line that a line is little."""
+        for first in range(0, len(self.places), _WORDS_IN_LINE):
+            places = self.places[first : first + _WORDS_IN_LINE].tolist()
+            yield " ".join(self.words[place] for place in places)
 
 
 _Row = tuple[Posteriors, Sequence[int]]  # what is heard, and the token ids of it
@@ -155,6 +164,10 @@ class SpellerDataModule(SpeechDataModule):
     Args:
         bundle: a network that writes phones.
         lexicon: of its phones.
+
+    Attributes:
+        pieces: that the speller is to write: those of the bundle's speller, where it has one of the size
+            wanted, else learnt from the texts and the transcripts of the speech.
     """
 
     def __init__(
@@ -169,6 +182,15 @@ class SpellerDataModule(SpeechDataModule):
             [Path(path) for path in config.speller.texts], config.data.normalizer, lexicon,
             bundle.tokenizer,
         )  # fmt: skip
+        begins = same_size(bundle.model.config.speller, config.speller.network)
+        self.pieces = bundle.pieces if begins and bundle.pieces else self._learnt_pieces()
+
+    def _learnt_pieces(self) -> BpeTokenizer:
+        spoken = (example.text for example in self.train_examples)
+        return BpeTokenizer.from_texts(
+            itertools.chain(self.stream.lines(), spoken), self.run_config.speller.vocab_size,
+            "speller.vocab_size",
+        )  # fmt: skip
 
     def train_dataloader(self) -> BatchLoader:
         """Listens, then gives the batches of this process."""
@@ -176,10 +198,14 @@ class SpellerDataModule(SpeechDataModule):
         heard = list(self._heard())
         bank = PosteriorBank((one for one, _ in heard), len(self.lexicon.phones))
         stream = _sayable(self.stream, bank)
-        spoken = [(one.posteriors, token_ids) for one, token_ids in heard]
+        spoken = [
+            (one.posteriors, self.pieces.encode(text))
+            for one, text in heard
+            if can_write(self.pieces, text)
+        ]
         max_frames = round(self.config.batch_s / self.bundle.model.config.output_frame_s)
         batches = SpellerBatches(
-            spoken, stream, bank, self.tokenizer, config, max_frames, (self.seed, rank)
+            spoken, stream, bank, self.pieces, config, max_frames, (self.seed, rank)
         )
         numbers = BatchNumbers(config.batches)
         numbers.resume_at(*self._resume_at)
@@ -192,14 +218,14 @@ class SpellerDataModule(SpeechDataModule):
             print(message, file=sys.stderr, flush=True)
         return batch_loader(batches, numbers, self.config.num_workers, self.seed)
 
-    def _heard(self) -> Iterator[tuple[Heard, Sequence[int]]]:
-        """What the network makes of this process's share of the training speech, with token ids."""
+    def _heard(self) -> Iterator[tuple[Heard, str]]:
+        """What the network makes of this process's share of the training speech, with its text."""
         assert self.trainer is not None
-        model, augment = self.bundle.model, self.run_config.augment
+        device, augment = self.trainer.strategy.root_device, self.run_config.augment
+        model = self.bundle.model.to(device)
         masks = SpecAugment(augment, model.front_end.config) if augment.active else None
         sampler = self.train_sampler()
         loader = self._speech_loader(sampler)
-        device = model.head.linear.weight.device
         for number in range(self.run_config.speller.passes):
             sampler.set_epoch(number)
             torch.manual_seed(self.seed + number)
@@ -215,7 +241,7 @@ class SpellerDataModule(SpeechDataModule):
                 for row, index in enumerate(batch.indices.tolist()):
                     example = self.train_examples[index]
                     posteriors = probabilities[row, : lengths[row]].copy()
-                    yield Heard(posteriors, example.phone_ids), example.token_ids
+                    yield Heard(posteriors, example.phone_ids), example.text
 
 
 def read_words(
@@ -246,6 +272,11 @@ def read_words(
         )
     words = [word for word, place in places.items() if place >= 0]
     return WordStream(np.array(row, np.int32), words, sounds)
+
+
+def can_write(pieces: BpeTokenizer, text: str) -> bool:
+    """Whether there is a text, and pieces for all its characters."""
+    return bool(text) and not pieces.unknown_characters([text])
 
 
 def _sayable(stream: WordStream, bank: PosteriorBank) -> WordStream:

@@ -131,7 +131,7 @@ def _start_from(config: RunConfig) -> Bundle | None:
 
 def _check_goes_on(checkpoint: Checkpoint, config: RunConfig, module: AsrLitModule) -> None:
     """Refuse settings that a checkpoint cannot go on with, before anything is written."""
-    checkpoint.check_fits(module.state_dict(), module.bundle.tokenizer.tokens)
+    checkpoint.check_fits(module.state_dict(), module.vocabulary.tokens)
     epoch = checkpoint.position[0] + 1
     if epoch > config.trainer.max_epochs:
         raise UsageError(
@@ -181,9 +181,10 @@ def _build(
     if tokenizer is not None:
         data = read(tokenizer)
     phones = lexicon.phones if lexicon else ()
+    speller = speller_to_keep(start, phones)
     model_config = ModelConfig(
         data.tokenizer.vocab_size, config.features, config.encoder, len(phones),
-        speller=speller_to_keep(start, data.tokenizer, phones),
+        speller.size, speller.num_pieces,
     )  # fmt: skip
     origin = f"; started from model {start.model_id}" if start is not None else ""
     bundle = Bundle(
@@ -193,6 +194,7 @@ def _build(
         Training(data=", ".join(map(set_name, config.data.train)) + origin),
         phones=phones,
         lexicon=wanted,
+        pieces=speller.pieces,
     )
     module = AsrLitModule(
         bundle, data.dev_examples, config.augment, config.optimizer, config.scheduler, config.loss,

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -9,9 +10,9 @@ from asr.bundle import LEXICON_FILE, SHIPPED, Bundle
 from asr.encoder import EncoderConfig
 from asr.errors import UsageError
 from asr.merge import same_size
-from asr.model import SPELLER, AcousticModel
+from asr.model import SPELLER, AcousticModel, ModelConfig
 from asr.pronunciation import Lexicon, Phones
-from asr.tokenizer import CharTokenizer, Tokenizer
+from asr.tokenizer import BpeTokenizer, CharTokenizer, Tokenizer
 from asr.training.config import RunConfig
 from asr.training.datamodule import SpeechDataModule
 
@@ -62,7 +63,7 @@ def take_weights(
                 if phones == start.phones:
                     tensor.copy_(source[name])
             elif name.startswith(SPELLER):
-                if same_size(model.config.speller, start.model.config.speller):
+                if keeps_speller(model.config, start):
                     tensor.copy_(source[name])
             elif name.startswith(_HEAD):
                 tensor[rows] = source[name][old_rows]
@@ -93,16 +94,28 @@ def with_phones_of(start: Bundle | None, lexicon: Lexicon) -> Lexicon:
     """The lexicon in the phones of the bundle that training starts from, where it needs no others."""
     if start is None or not set(start.phones).issuperset(lexicon.phones):
         return lexicon
-    return Lexicon(start.phones, lexicon.words)
+    return Lexicon.of(lexicon.words, start.phones)
 
 
-def speller_to_keep(
-    start: Bundle | None, tokenizer: Tokenizer, phones: Phones
-) -> EncoderConfig | None:
-    """The bundle's speller, where it reads these phones and writes these tokens; None: there is none."""
-    if start is None or (start.phones, start.tokenizer.tokens) != (phones, tokenizer.tokens):
-        return None
-    return start.model.config.speller
+class SpellerKept(NamedTuple):
+    """The size of a speller, and what it writes; all of nothing where there is none."""
+
+    size: EncoderConfig | None = None
+    num_pieces: int = 0
+    pieces: BpeTokenizer | None = None
+
+
+def keeps_speller(config: ModelConfig, start: Bundle) -> bool:
+    """Whether a network's speller has the same weights as that of the bundle, and as many pieces."""
+    theirs = start.model.config
+    return config.num_pieces == theirs.num_pieces and same_size(config.speller, theirs.speller)
+
+
+def speller_to_keep(start: Bundle | None, phones: Phones) -> SpellerKept:
+    """The bundle's speller, where it reads these phones."""
+    if start is None or start.phones != phones or start.pieces is None:
+        return SpellerKept()
+    return SpellerKept(start.model.config.speller, start.pieces.vocab_size, start.pieces)
 
 
 def vocabulary_to_keep(start: Bundle, data: SpeechDataModule) -> Tokenizer | None:
