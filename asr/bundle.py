@@ -335,7 +335,9 @@ def _other_config(first: ModelConfig, values: dict[str, Any]) -> ModelConfig:
 def _pieces(path: Path, config: dict[str, Any]) -> BpeTokenizer:
     """What a speller writes; BundleError or AsrError where it is not there or damaged."""
     if "pieces_sha256" not in config:
-        raise AsrError("its speller writes letters, as those of an earlier asr did: train one anew")
+        raise BundleError(
+            f"{path}: its speller writes letters, as an earlier asr's did: train it anew"
+        )
     check_hash(path / PIECES_FILE, str(config["pieces_sha256"]))
     return BpeTokenizer(tuple(map(str, _read_json(path / PIECES_FILE))))
 

@@ -200,6 +200,12 @@ def test_a_damaged_speller_is_named(phone_bundle: Bundle, tmp_path: Path) -> Non
     config.write_text(json.dumps(settings))
     with pytest.raises(BundleError, match="does not fit config.json"):
         load_bundle(folder)
+    del settings["pieces_sha256"]
+    config.write_text(json.dumps(settings))
+    with pytest.raises(
+        BundleError, match=r"spells: its speller writes letters, as an earlier asr's"
+    ):
+        load_bundle(folder)
     save_bundle(phone_bundle, folder)
     assert not pieces.exists()
 
