@@ -121,9 +121,11 @@ def _espeak() -> Check:
 
 
 def _processor() -> Check:
-    from asr.bfloat16 import WORTHWHILE, speedup
+    from asr.bfloat16 import WORTHWHILE, has_bfloat16, speedup
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if not has_bfloat16():
+        return Check("processor", Verdict.OK, f"{cores} cores; no bfloat16, computes in float32")
     training, hearing = speedup(training=True), speedup(training=False)
     finding = (
         f"{cores} cores; bfloat16 is {training:.1f} times as fast as float32 in training, "

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from asr.bfloat16 import check_bfloat16
 from asr.errors import AsrError, UsageError
 from asr.quantize import STORED
 from asr.rnnlm import BOUNDARY_ID, Rescorer, RnnLm, RnnLmConfig, save_rescorer
@@ -67,6 +68,8 @@ class RnnLmOptions:
             raise UsageError("sizes, epochs and the learning rate must be above 0")
         if self.precision not in PRECISIONS:
             raise UsageError(f"precision must be {' or '.join(PRECISIONS)}, not {self.precision!r}")
+        if self.precision == "bfloat16":
+            check_bfloat16("precision bfloat16", "float32")
         if self.weights not in STORED:
             raise UsageError(f"weights are stored as {', '.join(STORED)}, not {self.weights!r}")
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from processor import needs_bfloat16
 from torch import Tensor, nn
 
 import asr.bilstm
@@ -48,6 +49,7 @@ def test_equals_lstm_on_packed_sequence(lengths: list[int]) -> None:
     )
 
 
+@needs_bfloat16
 @pytest.mark.parametrize("lengths", [[60, 33, 1], [7, 7]])
 def test_gradients_in_bfloat16_are_as_near_to_float32s_as_torchs(
     lengths: list[int], monkeypatch: pytest.MonkeyPatch
@@ -161,6 +163,7 @@ def test_without_training_recurrent_dropout_changes_nothing() -> None:
     assert torch.equal(dropping(inputs, reversal), plain(inputs, reversal))
 
 
+@needs_bfloat16
 def test_recurrent_dropout_under_bfloat16() -> None:
     """Active, close to float32 with the same mask, and the gradients of the weights are float32."""
     layer = BiLSTM(6, 8, recurrent_dropout=0.4)

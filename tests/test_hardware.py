@@ -50,6 +50,7 @@ def test_the_gpu_of_a_mac_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_what_is_there_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, gpus=0)
+    monkeypatch.setattr("asr.bfloat16.has_bfloat16", lambda: True)
     check_hardware(TrainerConfig(precision="bf16-mixed"))
     check_hardware(TrainerConfig(accelerator="cpu", devices=2))
     pretend(monkeypatch, gpus=2)

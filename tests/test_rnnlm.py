@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from processor import needs_bfloat16
 from safetensors.torch import save_file
 
 from asr.decoding.ngram import LanguageModelError
@@ -183,6 +184,7 @@ def test_a_long_sentence_is_learnt_in_parts(tmp_path: Path) -> None:
     assert math.isfinite(model.score([sentence.split()])[0])
 
 
+@needs_bfloat16
 def test_bfloat16_learns_too(tmp_path: Path) -> None:
     options = replace(SMALL, precision="bfloat16", epochs=30)
     model = train_rescorer(TEXT, "none", options, tmp_path)

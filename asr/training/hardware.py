@@ -2,7 +2,7 @@
 
 import torch
 
-from asr.bfloat16 import WORTHWHILE, speedup
+from asr.bfloat16 import WORTHWHILE, check_bfloat16, speedup
 from asr.errors import UsageError
 from asr.training.engine_config import TrainerConfig
 
@@ -48,6 +48,8 @@ def check_hardware(config: TrainerConfig) -> None:
             "trainer.precision=16-mixed needs a GPU: on a CPU take 32-true, or bf16-mixed where "
             "`asr doctor` finds it faster"
         )
+    if config.precision == "bf16-mixed" and not on_gpu:
+        check_bfloat16("trainer.precision=bf16-mixed", "trainer.precision=32-true")
 
 
 def slow_precision(config: TrainerConfig) -> str | None:

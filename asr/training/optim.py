@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, distributed
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from asr.bfloat16 import has_bfloat16
 from asr.training.engine_config import OptimizerConfig, SchedulerConfig
 
 MUON_GROUPS = 3  # of parameters: Muon's, and the two of AdamW
@@ -72,7 +73,7 @@ class Muon(torch.optim.AdamW):
     Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon) makes the momentum of a matrix nearly
     orthogonal, so that all its directions learn at one rate; here each of an LSTM's four gates is a
     matrix. Updates are scaled to the size of AdamW's (arXiv 2502.16982), so that both share a
-    learning rate. Five Newton-Schulz steps in bfloat16; the ranks of DDP share them out.
+    learning rate. Five Newton-Schulz steps; the ranks of DDP share them out.
     """
 
     def __init__(
@@ -137,10 +138,12 @@ def shared(function: Callable[[Tensor], Tensor], tensors: Sequence[Tensor]) -> l
 def orthogonalized(matrices: Tensor) -> Tensor:
     """The matrices (..., M, N) with singular values brought near 1 (between about 0.7 and 1.2).
 
-    Newton-Schulz iteration in bfloat16 with Jordan's coefficients; at the dtype that came in.
+    Newton-Schulz iteration with Jordan's coefficients, in bfloat16 or on a CPU without it in float32; at
+    the dtype that came in.
     """
     wide = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mT
-    x: Tensor = (wide / wide.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)).bfloat16()
+    x: Tensor = wide / wide.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
+    x = x.bfloat16() if x.device.type != "cpu" or has_bfloat16() else x.float()
     a, b, c = _NEWTON_SCHULZ
     for _ in range(_NEWTON_SCHULZ_STEPS):
         gram = x @ x.mT
