@@ -45,9 +45,15 @@ def bind_language_model(bundle: Bundle, path: Path | str, *, spelled: bool = Fal
         AsrError: a lexicon that cannot be read.
     """
     with ThreadPoolExecutor(1) as pool:  # to read one takes as long as the other
-        ngram = pool.submit(load_ngram, path)
+        ngram = pool.submit(_load_with_ids, path)
         lexicon = None if spelled else lexicon_of(bundle)
         return Bound(_bound(bundle, path, ngram.result(), lexicon), lexicon)
+
+
+def _load_with_ids(path: Path | str) -> NgramModel:
+    ngram = load_ngram(path)
+    len(ngram.word_ids)  # made here and now, beside the lexicon
+    return ngram
 
 
 def _bound(
@@ -95,8 +101,9 @@ def bind_rescorer(bundle: Bundle, path: Path | str, language_model: LanguageMode
         LanguageModelError: no usable model, or one that cannot write most of the n-gram model's words.
     """
     rescorer = load_rescorer(path)
-    text = "".join(word for word in language_model.ngram.words if word not in SPECIAL_WORDS)
-    lacking = rescorer.unknown_characters("".join(set(text)))  # to count them all takes longer
+    text = "".join(language_model.ngram.words)
+    characters = set(text).difference(*SPECIAL_WORDS)
+    lacking = rescorer.unknown_characters("".join(characters))  # to count them all takes longer
     if lacking and 2 * rescorer.unknown_characters(text).total() > len(text):
         raise LanguageModelError(
             f"{path} lacks most of the language model's characters, such as {min(lacking)!r}: is it in "

@@ -26,7 +26,6 @@ from asr.tokenizer import BLANK, SPACE
 from asr.whole_file import writing, written_whole
 
 Phones = tuple[str, ...]
-_IS_SPACE = np.isin(np.arange(256), list(b" \t\n\r\v\f"))  # what bytes.split() splits at
 
 
 class Rows(NamedTuple):
@@ -133,36 +132,38 @@ def read_lexicon(path: Path | str, phones: Phones | None = None) -> Lexicon:
 
 
 def _parsed(content: bytes, path: Path, phones: Phones | None) -> Lexicon:
-    """The lexicon that a file holds. Its 200,000 lines are never looked at one by one."""
-    tokens = content.split()
-    if not tokens:
-        raise AsrError(f"{path} has no words: a line is a word and its phones")
-    is_space = _IS_SPACE[np.frombuffer(b"\n" + content, np.uint8)]
-    starts = np.flatnonzero(is_space[:-1] & ~is_space[1:])
-    newlines = np.flatnonzero(np.frombuffer(content, np.uint8) == ord("\n"))
-    lines = np.searchsorted(newlines, starts)
-    is_word = np.diff(lines, prepend=-1) > 0
-    places = np.flatnonzero(is_word)
-    lengths = np.diff(places, append=len(tokens)) - 1
+    """The lexicon that a file holds. Its 200,000 lines are never looked at one by one in Python."""
+    from asr.lexicon_text import parse  # numba, which decoding greedily does without
 
-    def where(token: int) -> str:
-        return f"{path}, line {lines[token] + 1}"
-
-    words = b"\n".join([tokens[place] for place in places.tolist()]).decode().split("\n")
-    if not lengths.all():
-        number = int(np.argmin(lengths))
-        raise AsrError(f"{where(places[number])}: {words[number]!r} has no phones after it")
     if phones is None:
-        phones = _vocabulary(
-            phone.decode() for phone in set(itertools.compress(tokens, (~is_word).tolist()))
-        )
-    ids = {phone.encode(): number for number, phone in enumerate(phones) if number > 1}
-    found = np.fromiter(map(ids.get, tokens, itertools.repeat(-1)), np.int32, len(tokens))
-    unknown = np.flatnonzero((found < 0) & ~is_word)
-    if len(unknown):
-        phone = tokens[unknown[0]].decode()
-        raise AsrError(f"{where(unknown[0])}: the model has no phone {phone!r}")
-    return Lexicon(phones, _each_once(Rows(words, Spellings(found[~is_word], lengths))))
+        phones = _vocabulary(phone.decode() for line in _lines(content) for phone in line[1:])
+    found = parse(content, [phone.encode() for phone in phones[2:]], 2)
+    if not len(found.lengths):
+        raise AsrError(f"{path} has no words: a line is a word and its phones")
+    if not found.lengths.all() or found.phone_ids.min() < 0:
+        raise _wrong_line(content, path, phones)
+    words = found.words.tobytes().decode().split("\n")[:-1]
+    rows = Rows(words, Spellings(found.phone_ids, found.lengths))
+    hashes = np.sort(found.hashes)
+    some_alike = bool((hashes[1:] == hashes[:-1]).any())
+    return Lexicon(phones, _each_once(rows) if some_alike else rows)
+
+
+def _lines(content: bytes) -> Iterator[list[bytes]]:
+    return (line.split() for line in content.split(b"\n"))
+
+
+def _wrong_line(content: bytes, path: Path, phones: Phones) -> AsrError:
+    """What is wrong with the first line that cannot be used."""
+    known = {phone.encode() for phone in phones[2:]}
+    for number, tokens in enumerate(_lines(content), 1):
+        where = f"{path}, line {number}"
+        if len(tokens) == 1:
+            return AsrError(f"{where}: {tokens[0].decode()!r} has no phones after it")
+        for phone in tokens[1:]:
+            if phone not in known:
+                return AsrError(f"{where}: the model has no phone {phone.decode()!r}")
+    raise AssertionError("no line is wrong")
 
 
 def _each_once(rows: Rows) -> Rows:

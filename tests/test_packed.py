@@ -1,6 +1,8 @@
 """The packed form of language models: the same n-grams in less space, nearly the same scores."""
 
+import json
 import random
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -111,4 +113,24 @@ def test_damaged_packed_model_is_explained(pruned: NgramModel, tmp_path: Path) -
         load_packed(write_language_model(tmp_path / "compiled.ngram"))
     path.write_bytes(whole.replace(b"PACKED-2", b"PACKED-1", 1))
     with pytest.raises(LanguageModelError, match="of another asr: pack it again"):
+        load_ngram(path)
+
+
+@pytest.mark.parametrize("array", ["gaps 2", "gaps 3", "children 1"])
+def test_a_packed_model_that_points_anywhere_is_refused(
+    array: str, pruned: NgramModel, tmp_path: Path
+) -> None:
+    """A file that was made to harm, whole by its checksum."""
+    path = tmp_path / "lm.ngram"
+    save_packed(close_under_suffixes(pruned), path)
+    magic, header, content = path.read_bytes().split(b"\n", 2)
+    arrays = bytearray(zlib.decompress(content))
+    first = 0
+    for name, (dtype, shape) in json.loads(header)["arrays"].items():
+        size = np.dtype(dtype).itemsize * int(np.prod(shape))
+        if name == array:
+            arrays[first : first + size] = b"\xff" * size
+        first += size
+    path.write_bytes(b"\n".join((magic, header, zlib.compress(bytes(arrays)))))
+    with pytest.raises(LanguageModelError, match=r"lm\.ngram is damaged or cut off"):
         load_ngram(path)

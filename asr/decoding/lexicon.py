@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,72 +121,18 @@ def build_lexicon(
     Raises:
         AsrError: there are no words, or one is spelled with nothing.
     """
+    from asr.decoding.trie import fill, sort_keys  # numba, which decoding greedily does without
+
     lengths = spellings.lengths
     if not len(lengths):
         raise AsrError("a lexicon needs at least one word")
     if lengths.min() == 0:
         raise AsrError("a word in the lexicon is spelled with no token")
-    table = np.full((len(lengths), int(lengths.max())), -1, np.int32)
-    table[np.arange(table.shape[1]) < lengths[:, None]] = spellings.token_ids
-    least_first: list[NDArray[Any]] = [word_ids, -log_probs, *_keys(table)[::-1]]
-    likeliest_first = np.lexsort(least_first)
-    return _trie(
-        table[likeliest_first],
-        word_ids[likeliest_first],
-        np.asarray(log_probs, np.float32)[likeliest_first],
-        max_alike,
-    )
-
-
-def _keys(table: NDArray[np.int32]) -> list[NDArray[np.uint64]]:
-    """Numbers that sort as the rows of a table do, its first columns in the first of them."""
-    bits = int(table.max() + 1).bit_length()
-    columns = np.ascontiguousarray(table.T + 1).astype(np.uint64)
-    keys = []
-    for first in range(0, len(columns), 64 // bits):
-        key = np.zeros(len(table), np.uint64)
-        for column in columns[first : first + 64 // bits]:
-            key = key << np.uint64(bits) | column
-        keys.append(key)
-    return keys
-
-
-def _trie(
-    table: NDArray[np.int32],
-    word_ids: NDArray[np.int32],
-    log_probs: NDArray[np.float32],
-    max_alike: int,
-) -> Trie:
-    """Of a sorted table of spellings (W, U), padded with -1: breadth first, a depth at a time."""
-    nodes = np.zeros(1 + int((table >= 0).sum()) + 1, LEXICON_NODE)
+    log_probs = np.asarray(log_probs, np.float32)
+    bits = int(spellings.token_ids.max() + 1).bit_length()
+    keys = sort_keys(spellings.token_ids, lengths, bits)
+    order = np.lexsort([word_ids, -log_probs, *keys[::-1]])
+    nodes = np.zeros(1 + len(spellings.token_ids) + 1, LEXICON_NODE)
     nodes[0] = (0, -1, NO_WORD, 0, log_probs.max())
-    node_of_row = np.zeros(len(table), np.int32)
-    alike = [np.zeros(0, np.int32)]
-    num_nodes = 1
-    for tokens, following in zip(table.T, [*table.T[1:], np.full(len(table), -1)], strict=True):
-        rows = np.flatnonzero(tokens >= 0)
-        parents, spelled = node_of_row[rows], tokens[rows]
-        is_new = np.ones(len(rows), bool)
-        is_new[1:] = (parents[1:] != parents[:-1]) | (spelled[1:] != spelled[:-1])
-        starts, of_level = np.flatnonzero(is_new), np.cumsum(is_new) - 1
-        level = nodes[num_nodes : num_nodes + len(starts)]
-        level["token"] = spelled[starts]
-        level["best_log_prob"] = np.maximum.reduceat(log_probs[rows], starts)
-        heads = parents[starts]
-        eldest = np.flatnonzero(np.diff(heads, prepend=-1))
-        nodes["first_child"][heads[eldest]] = num_nodes + eldest
-        # words that end here come before those that go on, the likeliest first
-        is_last, rank = following[rows] < 0, np.arange(len(rows)) - starts[of_level]
-        level["word"] = np.where(is_last[starts], word_ids[rows[starts]], NO_WORD)
-        others = is_last & (rank > 0) & (rank < max_alike)
-        counts = np.bincount(of_level[others], minlength=len(starts))
-        level["first_alike"] = sum(map(len, alike)) + np.cumsum(counts) - counts
-        alike.append(word_ids[rows[others]])
-        node_of_row[rows] = num_nodes + of_level
-        num_nodes += len(starts)
-    nodes = nodes[: num_nodes + 1].copy()
-    nodes[num_nodes] = (num_nodes, 0, NO_WORD, sum(map(len, alike)), 0.0)
-    # a childless node's children begin where the next one's do
-    first_children = np.where(nodes["first_child"] > 0, nodes["first_child"], num_nodes)
-    nodes["first_child"] = np.minimum.accumulate(first_children[::-1])[::-1]
-    return Trie(nodes, np.concatenate(alike))
+    count, alike = fill(nodes, spellings.token_ids, lengths, order, word_ids, log_probs, max_alike)
+    return Trie(nodes[: count + 1].copy(), alike)

@@ -65,6 +65,30 @@ def link(nodes, contexts, suffixes):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
+def unpack_level(nodes, contexts, suffixes, first_parent, first, gaps, matters):  # type: ignore[no-untyped-def]
+    """Write words, suffixes and next states of the nodes of one order (`asr.decoding.packed`).
+
+    Args:
+        first_parent, first: where the nodes of the order below begin, and those of this one.
+        gaps: (N,) of the suffix's siblings, how many lie between it and the one of the node before.
+        matters: (N,) whether the node is a state of its own.
+
+    Returns:
+        Whether all suffixes are shorter n-grams.
+    """
+    for parent in range(first_parent, first):
+        place = contexts[suffixes[parent]].first_child - 1
+        for node in range(contexts[parent].first_child, contexts[parent + 1].first_child):
+            place += gaps[node - first] + 1
+            if not 0 <= place < first:
+                return False
+            suffixes[node] = place
+            nodes[node].word = nodes[place].word
+            nodes[node].next_state = node if matters[node - first] else nodes[place].next_state
+    return True
+
+
+@numba.njit(nogil=True, cache=True)
 def find_token(nodes, node, token):  # type: ignore[no-untyped-def]
     """The child of `node` by `token`, or -1."""
     first, end = nodes[node].first_child, nodes[node + 1].first_child

@@ -129,37 +129,39 @@ def _packed(model: NgramModel) -> Iterator[tuple[str, NDArray[Any]]]:
 
 
 def _unpacked(counts: tuple[int, ...], arrays: dict[str, NDArray[Any]]) -> NgramModel:
+    from asr.decoding.lookup import unpack_level  # numba
+
     order, num_nodes = len(counts), 1 + sum(counts)
-    num_contexts = num_nodes - counts[-1]
+    nodes = np.zeros(num_nodes, NODE)
+    contexts = np.zeros(num_nodes - counts[-1] + 1, CONTEXT)
     children = [np.array([counts[0]], np.int32)]
     children += [_from_bytes(arrays[f"children {k}"]) for k in range(1, order)]
-    first_child = np.ones(num_contexts + 1, np.int32)
-    np.cumsum(np.concatenate(children), out=first_child[1:])
-    first_child[1:] += 1
-    words, suffixes, next_states = (np.zeros(num_nodes, np.int32) for _ in range(3))
-    nodes, contexts = np.zeros(num_nodes, NODE), np.zeros(num_contexts + 1, CONTEXT)
-    words[0] = -1
+    for count, of_each in zip(counts, children, strict=True):
+        if of_each.min(initial=0) < 0 or of_each.sum(dtype=np.int64) != count:
+            raise ValueError(f"{count} n-grams wanted")
+    contexts["first_child"][0] = 1
+    contexts["first_child"][1:] = 1 + np.cumsum(np.concatenate(children))
+    suffixes = np.zeros(num_nodes, np.int32)
+    nodes["word"][0] = -1
     first, first_parent = 1, 0
     for k, count in enumerate(counts, start=1):
-        level = slice(first, first + count)
-        if k == 1:
-            words[level] = np.arange(count)
-            nodes["log_prob"][level] = arrays["log_probs 1"]
-        else:
-            siblings = first_child[suffixes[first_parent:first]]  # of the suffix of each context
-            places = np.cumsum(_from_bytes(arrays[f"gaps {k}"]) + 1)
-            before = np.concatenate([[0], places])[first_child[first_parent:first] - first]
-            suffixes[level] = np.repeat(siblings - before - 1, children[k - 1]) + places
-            words[level] = words[suffixes[level]]
-            nodes["log_prob"][level] = _decoded(arrays, f"log_probs {k}")
-        next_states[level] = next_states[suffixes[level]]
+        level, matters = slice(first, first + count), np.zeros(count, bool)
         if k < order:
             contexts["backoff"][level] = _decoded(arrays, f"backoffs {k}")
             matters = (children[k] > 0) | (contexts["backoff"][level] != 0.0)
-            next_states[level][matters] = np.flatnonzero(matters) + first
+        if k == 1:
+            nodes["word"][level] = np.arange(count)
+            nodes["log_prob"][level] = arrays["log_probs 1"]
+            nodes["next_state"][level] = np.where(matters, np.arange(1, 1 + count), ROOT)
+        else:
+            gaps = _from_bytes(arrays[f"gaps {k}"])
+            nodes["log_prob"][level] = _decoded(arrays, f"log_probs {k}")
+            if len(gaps) != count or not unpack_level(
+                nodes, contexts, suffixes, first_parent, first, gaps, matters
+            ):
+                raise ValueError(f"{count} n-grams with a suffix each wanted")
         first_parent, first = first, first + count
-    nodes["word"], nodes["next_state"] = words, next_states
-    contexts["first_child"], contexts["suffix"][:-1] = first_child, suffixes[:num_contexts]
+    contexts["suffix"][:-1] = suffixes[: len(contexts) - 1]
     names = tuple(arrays["text"].tobytes().decode().split("\n"))
     if len(names) != counts[0]:
         raise ValueError(f"{counts[0]} words wanted, {len(names)} there")
