@@ -112,8 +112,8 @@ class Bundle:
         phones: what the model's second head writes; empty where it has none.
         lexicon: path of the file that says how words are said in these phones.
         pieces: what the model's speller writes; None where it has none.
-        others: networks that write the same tokens and phones; they hear along in a search over phones.
-        shares: of each network in the mean that the search reads, as a ratio; empty: all alike.
+        others: networks that write the same tokens and phones; they hear along wherever phones are read.
+        shares: of each network in the mean of their phones, as a ratio; empty: all alike.
         sections: of the model card, after what `model_card` writes, from the first "## " on: licences,
             measurements.
     """

@@ -59,7 +59,7 @@ def _others_text(bundle: "Bundle") -> str:
     shares = (
         f", shares {' : '.join(f'{share:g}' for share in bundle.shares)}" if bundle.shares else ""
     )
-    return f"; {count} more that hear{'s' * (count == 1)} along in a search, {size:.2f} M{shares}"
+    return f"; {count} more that hear{'s' * (count == 1)} along, {size:.2f} M{shares}"
 
 
 def _speller_row(bundle: "Bundle") -> str:

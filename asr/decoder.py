@@ -175,7 +175,8 @@ class Decoder:
 
 def greedy_decoder(bundle: Bundle, views: int = 1) -> Decoder:
     """Greedy decoding of what the bundle's speller writes, if it has one, else of its tokens."""
-    name = f"greedy{_views_text(views)}"
+    networks = _networks_text(bundle) if bundle.pieces is not None else ""
+    name = f"greedy{networks}{_views_text(views)}"
     return Decoder(name, name, views=views, spelling=spelling_of(bundle))
 
 
@@ -210,8 +211,8 @@ def make_decoder(bundle: Bundle, options: DecoderOptions | None = None) -> Decod
     rescoring = _rescoring(bundle, options, language_model, beam_options.lm_weight)
     views = options.views or search_views(bundle)
     name = _name(beam_options, language_model, rescoring, len(hot), over_phones=lexicon is not None)
-    if lexicon is not None and bundle.others:
-        name += f", {len(bundle.networks)} networks"
+    if lexicon is not None or bundle.pieces is not None:
+        name += _networks_text(bundle)
     name += _views_text(views)
     if lexicon is not None and language_model is not None:
         word_ids = language_model.ngram.word_ids
@@ -292,6 +293,10 @@ def _name(
     if num_hot:
         name += f" + {num_hot} hot word{'s' * (num_hot > 1)}"
     return name
+
+
+def _networks_text(bundle: Bundle) -> str:
+    return f", {len(bundle.networks)} networks" if bundle.others else ""
 
 
 def _views_text(views: int) -> str:

@@ -1,4 +1,4 @@
-"""Several networks that hear the same speech: a search reads the mean of their phones.
+"""Several networks that hear the same speech: a search and a speller read the mean of their phones.
 
 Networks of like quality err in different places; what they agree on is what was said (Dietterich 2000,
 Multiple Classifier Systems; for speech recognition Deng & Platt 2014, Interspeech). What is averaged are
@@ -58,5 +58,7 @@ def check_shares(shares: Sequence[float], num_networks: int) -> None:
 
 def together(outputs: Sequence[ModelOutput], shares: Sequence[float] = ()) -> ModelOutput:
     """The first network's output with the mean of all networks' phones (B, T', P), by their shares."""
+    if len(outputs) == 1:
+        return outputs[0]
     phones = [output.phones for output in outputs if output.phones is not None]
     return outputs[0]._replace(phones=geometric_mean(torch.stack(phones), shares))

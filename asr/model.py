@@ -125,13 +125,18 @@ class AcousticModel(nn.Module):
         if self.phone_head is None:
             return ModelOutput(mean_of(self.head(outputs)), output_lengths, intermediate)
         phones = mean_of(self.phone_head(outputs))
-        spelling, steps = None, None
-        if spell and self.speller is not None:
-            spelling, steps = self.speller(phones, output_lengths)
-        return ModelOutput(
-            mean_of(self.head(outputs)), output_lengths, intermediate,
-            phones, tuple(self.phone_head(hidden) for hidden in inner), spelling, steps,
-        )  # fmt: skip
+        inner_phones = tuple(self.phone_head(hidden) for hidden in inner)
+        output = ModelOutput(
+            mean_of(self.head(outputs)), output_lengths, intermediate, phones, inner_phones
+        )
+        return self.spelled(output) if spell else output
+
+    def spelled(self, output: ModelOutput) -> ModelOutput:
+        """An output with what the speller writes of its phones, where there is a speller."""
+        if self.speller is None or output.phones is None:
+            return output
+        spelling, steps = self.speller(output.phones, output.output_lengths)
+        return output._replace(spelling=spelling, spelling_lengths=steps)
 
 
 def network_of(config: ModelConfig, weights: Mapping[str, Tensor]) -> AcousticModel:

@@ -25,14 +25,14 @@ STORED = ("float32", "float16", *_LARGEST)
 _SCALE, _SHAPE = ".scale", ".shape"
 
 
-def int8_network(model: AcousticModel) -> nn.Module:
+def int8_network(model: AcousticModel) -> AcousticModel:
     """A copy of `model` for the CPU whose LSTM and linear layers multiply in eight bits."""
     with warnings.catch_warnings():
         # torchao, which torch points to instead, has no LSTM; our torch is pinned to one version.
         warnings.simplefilter("ignore", DeprecationWarning)
         from torch.ao.quantization import quantize_dynamic
 
-        network: nn.Module = quantize_dynamic(  # type: ignore[no-untyped-call]
+        network: AcousticModel = quantize_dynamic(  # type: ignore[no-untyped-call]
             model, {nn.LSTM, nn.Linear}, dtype=torch.qint8
         )
     return network

@@ -13,10 +13,11 @@ import numpy as np
 import soxr
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from asr.audio import AudioStream, AudioWarning, printable
 from asr.batch import BatchOptions, Result, transcribe_files
+from asr.bfloat16 import check_bfloat16
 from asr.bundle import DEFAULT_MODEL, Bundle, load_bundle
 from asr.decoder import Decoder, DecoderOptions, Wanted, greedy_decoder, make_decoder
 from asr.decoding.hypothesis import Hypothesis, LogProbs
@@ -51,6 +52,8 @@ class Recognizer:
             raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
         if precision == "int8" and device != "cpu":
             raise UsageError(f"precision int8 is for the CPU, not {device}: use bfloat16")
+        if precision == "bfloat16" and device == "cpu":
+            check_bfloat16("precision bfloat16", "float32, or int8")
         self.bundle = bundle
         self.device = torch.device(device)
         self.precision = precision
@@ -60,10 +63,10 @@ class Recognizer:
         self._network = self._prepared(bundle.model)
 
     @cached_property
-    def _others(self) -> list[nn.Module]:
+    def _others(self) -> list[AcousticModel]:
         return list(map(self._prepared, self.bundle.others))
 
-    def _prepared(self, model: AcousticModel) -> nn.Module:
+    def _prepared(self, model: AcousticModel) -> AcousticModel:
         """A network where it computes, as it computes."""
         model = model.to(self.device)
         return int8_network(model) if self.precision == "int8" else model
@@ -169,12 +172,15 @@ class Recognizer:
         """Run the network on a padded batch: waveforms (B, S) float32, lengths (B,) samples.
 
         Args:
-            wanted: "spelling": what the speller writes, where there is one; "tokens": no more than the
-                network's own heads write; "phones": all networks of the bundle hear, and what comes
-                out is the mean of their phones.
+            wanted: "phones": all networks of the bundle hear, and what comes out is the mean of their
+                phones; "spelling": what the speller writes of these, where there is one; "tokens": no
+                more than the first network's own heads write.
             views: how often each network hears the speech (`asr.warp`); what comes out is the mean.
         """
-        networks = [self._network, *(self._others if wanted == "phones" else ())]
+        together_too = wanted == "phones" or (
+            wanted == "spelling" and self.bundle.pieces is not None
+        )
+        networks = [self._network, *(self._others if together_too else ())]
         waveforms, lengths = waveforms.to(self.device), lengths.to(self.device)
         autocast = torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
@@ -183,11 +189,12 @@ class Recognizer:
             outputs = [
                 network(
                     waveforms, lengths, FrequencyViews(views, model.config.features),
-                    views=views, spell=wanted == "spelling", average=True,
+                    views=views, spell=False, average=True,
                 )
                 for network, model in zip(networks, self.bundle.networks, strict=False)
             ]  # fmt: skip
-            return together(outputs, self.bundle.shares) if len(outputs) > 1 else outputs[0]
+            output = together(outputs, self.bundle.shares)
+            return self._network.spelled(output) if wanted == "spelling" else output
 
     def to_transcripts(self, output: ModelOutput, lengths: Tensor) -> list[Transcript]:
         """Decode a batch's log-probabilities; lengths (B,) samples give the durations."""

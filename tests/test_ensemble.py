@@ -1,4 +1,4 @@
-"""Networks that hear along: a search reads the mean of all, everything else hears the first alone."""
+"""Networks that hear along: a search and a speller read the mean of all, else the first hears alone."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,8 @@ import pytest
 import torch
 from language_bundle import write_language_model, write_noise_manifest
 from numpy.typing import NDArray
-from spelling_bundle import PIECES
+from processor import needs_bfloat16
+from spelling_bundle import PIECES, with_speller
 
 from asr.bundle import Bundle, BundleError, Decoding, load_bundle, save_bundle
 from asr.card import model_card
@@ -139,7 +140,27 @@ def test_shares_of_other_networks_are_refused(
         load_bundle(both)
 
 
-def test_what_is_not_searched_is_heard_by_the_first_alone(both: Path) -> None:
+def test_a_speller_reads_the_mean(both: Path) -> None:
+    made = with_speller(load_bundle(both))
+    recognizer = Recognizer(made)
+    assert made.model.speller is not None
+    (found,), (heard,) = (
+        recognizer.log_probs([noise(0)], wanted) for wanted in ("spelling", "phones")
+    )
+    (first,) = Recognizer(replace(made, others=())).log_probs([noise(0)])
+    assert heard.phones is not None
+    assert found.spelling is not None
+    lengths = torch.tensor([len(heard.phones)])
+    with torch.inference_mode():
+        expected, _ = made.model.speller(torch.from_numpy(heard.phones)[None], lengths)
+    np.testing.assert_allclose(found.spelling, expected[0], atol=1e-5)
+    assert not np.allclose(found.spelling, first.spelling, atol=1e-3)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found.tokens, first.tokens)
+    assert recognizer.decoder.settings == "greedy, 2 networks"
+    assert "networks" not in Recognizer(replace(made, others=())).decoder.settings
+
+
+def test_what_reads_no_phones_is_heard_by_the_first_alone(both: Path) -> None:
     together, alone = (Recognizer(load_bundle(path)) for path in (both, both.parent / "first"))
     for wanted in ("spelling", "tokens"):
         (found,), (expected,) = (one.log_probs([noise(0)], wanted) for one in (together, alone))
@@ -148,7 +169,9 @@ def test_what_is_not_searched_is_heard_by_the_first_alone(both: Path) -> None:
     assert "networks" not in load_model(both, decoder="greedy").decoder.settings
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize(
+    "precision", ["float32", pytest.param("bfloat16", marks=needs_bfloat16), "int8"]
+)
 def test_a_network_beside_itself_is_itself(both: Path, precision: str, tmp_path: Path) -> None:
     first = both.parent / "first"
     twice = export_bundle(first, tmp_path / "twice", others=[first])
@@ -218,13 +241,13 @@ def test_networks_come_along_in_copies_and_go_again(
     for name, tensor in other.state_dict().items():
         torch.testing.assert_close(tensor, expected.state_dict()[name], rtol=0, atol=atol)
     assert loaded.num_parameters == original.num_parameters > loaded.model.num_parameters
-    assert "; 1 more that hears along in a search" in model_card(loaded)
+    assert "; 1 more that hears along," in model_card(loaded)
     again = export_bundle(copy, copy)
     assert load_bundle(again).model_id == loaded.model_id
     three = load_bundle(export_bundle(copy, tmp_path / "three", others=[copy]))
     assert len(three.others) == 3
     assert three.model_id != loaded.model_id
-    assert "; 3 more that hear along in a search" in model_card(three)
+    assert "; 3 more that hear along," in model_card(three)
     export_bundle(tmp_path / "three", tmp_path / "three", alone=True)  # onto itself
     assert not list((tmp_path / "three").glob("network-*"))
     assert load_bundle(tmp_path / "three").others == ()

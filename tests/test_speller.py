@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from processor import needs_bfloat16
 from spelling_bundle import PIECES, SPELLER, with_speller
 from tone_corpus import HZ, overrides, write_corpus, write_recipe
 
@@ -19,6 +20,7 @@ from asr.decoding.greedy import greedy_decode
 from asr.decoding.hypothesis import Hypothesis, LogProbs, WordRange
 from asr.errors import AsrError, UsageError
 from asr.evaluate import evaluate
+from asr.export import export_bundle
 from asr.manifest import Utterance, read_manifest
 from asr.merge import with_speller_of
 from asr.model import AcousticModel
@@ -270,7 +272,7 @@ def test_greedy_decoding_writes_what_the_speller_spells(
         assert 0 <= first.start_s < first.end_s <= second.start_s < second.end_s <= 1
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+@pytest.mark.parametrize("precision", [pytest.param("bfloat16", marks=needs_bfloat16), "int8"])
 def test_a_speller_works_in_fewer_bits(phone_bundle: Bundle, precision: str) -> None:
     made = with_speller(phone_bundle)
     waveform = 0.1 * np.random.default_rng(0).standard_normal(8000).astype(np.float32)
@@ -380,6 +382,23 @@ def test_a_speller_is_trained_and_the_network_stays(
         for name in ("halves", "whole")
     )
     assert all(torch.equal(halves[name], whole[name]) for name in whole)
+
+    few += ["augment.vtlp=0.1", "augment.time_masks=2"]
+    network = tones / "network/bundle"
+    export_bundle(network, tones / "twice", others=[network], shares=(2, 1))
+    once, twice = (
+        load_bundle(
+            train(speller_run(tones, name, "trainer.max_epochs=1", *few, *start)).bundle_path
+        )
+        for name, start in (("once", ()), ("pair", (f"init_from={tones / 'twice'}",)))
+    )
+    assert twice.shares == (2, 1)
+    for (
+        name,
+        tensor,
+    ) in once.model.state_dict().items():  # both heard the same noise, masks and warps
+        torch.testing.assert_close(twice.model.state_dict()[name], tensor, atol=1e-3, rtol=0)
+    assert twice.training.dev_wer == pytest.approx(once.training.dev_wer, abs=0.05)
 
     train([
         *overrides(tones, tones / "tuned"), f"init_from={tones / 'speller/bundle'}",

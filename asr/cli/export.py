@@ -53,7 +53,7 @@ def export(
         typer.Option(
             "--with",
             metavar="MODEL",
-            help="Have this model's network hear along in a search over phones; may be given again.",
+            help="Have this model's network hear along wherever phones are read; may be given again.",
         ),
     ] = None,
     alone: Annotated[
@@ -82,12 +82,12 @@ def export(
 
     float16 takes half, int8 a quarter and int7 a fifth of float32's space; all are computed with as
     floats. The neural language model is rounded too.
-    Networks that write the same phones can hear the speech together (--with): a search reads the mean
-    of what they hear and makes fewer errors, for the work of all of them; --shares has a better one
-    count more. Greedy decoding hears with the model's own alone. Of trainings that began with the same
-    weights, the average (--average) may be better than each. A language model that is put in keeps
-    the weights that `asr tune` found for the one before: tune again. What the model card says of
-    licences and measurements comes along, as the original's.
+    Networks that write the same phones can hear the speech together (--with): a search and a speller
+    read the mean of what they hear and make fewer errors, for the work of all of them; --shares has a
+    better one count more. Without a speller, greedy decoding hears with the model's own alone. Of
+    trainings that began with the same weights, the average (--average) may be better than each. A
+    language model that is put in keeps the weights that `asr tune` found for the one before: tune
+    again. What the model card says of licences and measurements comes along, as the original's.
 
     Example: asr export runs/librispeech/mini/bundle -o small --weights int8 --lm lm
     """

@@ -173,7 +173,7 @@ def _write_labels(folder: Path, clips: Clips, recognizer: Recognizer) -> tuple[s
 
 def _write_others(start: Bundle, out: Path) -> list[Path]:
     """The networks that hear along, each as a model to begin with."""
-    alone = replace(start, others=(), shares=(), language_model=None, rnnlm=None)
+    alone = replace(start, others=(), shares=(), pieces=None, language_model=None, rnnlm=None)
     return [
         save_bundle(replace(alone, model=model), out / f"network-{number}")
         for number, model in enumerate(start.others, 2)

@@ -142,7 +142,7 @@ class AsrLitModule(lightning.LightningModule):
                 self._validate(recognizer, batch if fits.all() else _rows(batch, fits))
 
     def _validate(self, recognizer: Recognizer, batch: Batch) -> None:
-        output = self.model(batch.waveforms, batch.waveform_lengths)
+        output = recognizer.forward(batch.waveforms, batch.waveform_lengths)
         transcripts = recognizer.to_transcripts(output, batch.waveform_lengths)
         loss, tokens = self.dev_loss(output, batch)
         self._validated.loss += loss

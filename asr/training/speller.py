@@ -102,5 +102,7 @@ def speller_modules(
         phones=start.phones,
         lexicon=chosen,
         pieces=data.pieces,
+        others=start.others,
+        shares=start.shares,
     )
     return SpellerLitModule(bundle, config, data.dev_examples), data

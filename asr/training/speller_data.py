@@ -1,4 +1,4 @@
-"""Batches for the speller: texts as a network would hear them, and speech as it hears it."""
+"""Batches for the speller: texts as networks would hear them, and speech as they hear it."""
 
 import itertools
 import sys
@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from asr.augment import SpecAugment
 from asr.bundle import Bundle
+from asr.ensemble import together
 from asr.errors import AsrError
 from asr.lm_text import TextSource, read_sentences
 from asr.merge import same_size
@@ -156,13 +157,13 @@ class BatchNumbers(ResumableSampler):
 
 
 class SpellerDataModule(SpeechDataModule):
-    """Texts to be spelt, and what the network of `bundle` hears of the training speech.
+    """Texts to be spelt, and what the networks of `bundle` hear of the training speech together.
 
     Each process listens to its share of the speech, `speller.passes` times with other speeds, noise and
     masks, before its first step. Validation is that of speech.
 
     Args:
-        bundle: a network that writes phones.
+        bundle: networks that write phones.
         lexicon: of its phones.
 
     Attributes:
@@ -219,28 +220,34 @@ class SpellerDataModule(SpeechDataModule):
         return batch_loader(batches, numbers, self.config.num_workers, self.seed)
 
     def _heard(self) -> Iterator[tuple[Heard, str]]:
-        """What the network makes of this process's share of the training speech, with its text."""
+        """What the networks make of this process's share of the training speech, with its text."""
         assert self.trainer is not None
         device, augment = self.trainer.strategy.root_device, self.run_config.augment
-        model = self.bundle.model.to(device)
-        masks = SpecAugment(augment, model.front_end.config) if augment.active else None
+        networks = [network.to(device) for network in self.bundle.networks]
+        masks = [
+            SpecAugment(augment, network.front_end.config) if augment.active else None
+            for network in networks
+        ]
         sampler = self.train_sampler()
         loader = self._speech_loader(sampler)
         for number in range(self.run_config.speller.passes):
             sampler.set_epoch(number)
             torch.manual_seed(self.seed + number)
             for batch in loader:
+                waveforms, lengths = batch.waveforms.to(device), batch.waveform_lengths.to(device)
+                seed = int(torch.randint(2**62, ()))
+                outputs = []
                 with torch.inference_mode(), self.trainer.precision_plugin.forward_context():
-                    output = model(
-                        batch.waveforms.to(device), batch.waveform_lengths.to(device), masks,
-                        spell=False,
-                    )  # fmt: skip
+                    for network, mask in zip(networks, masks, strict=True):
+                        torch.manual_seed(seed)  # the same masks and warps for all
+                        outputs.append(network(waveforms, lengths, mask, spell=False))
+                    output = together(outputs, self.bundle.shares)
                 assert output.phones is not None
                 probabilities = output.phones.exp().half().cpu().numpy()
-                lengths = output.output_lengths.tolist()
+                num_frames = output.output_lengths.tolist()
                 for row, index in enumerate(batch.indices.tolist()):
                     example = self.train_examples[index]
-                    posteriors = probabilities[row, : lengths[row]].copy()
+                    posteriors = probabilities[row, : num_frames[row]].copy()
                     yield Heard(posteriors, example.phone_ids), example.text
 
 
