@@ -178,17 +178,16 @@ class BpeTokenizer(Tokenizer):
 
     def _pieces(self, word: str) -> list[str]:
         """Merge neighbours as long as any two make a piece, the earliest learnt first."""
+        ids, none = self._ids, len(self.tokens)
         pieces = [MARK, *word]
-        while True:
-            merges = [
-                (self._ids[left + right], position)
-                for position, (left, right) in enumerate(itertools.pairwise(pieces))
-                if left + right in self._ids
-            ]
-            if not merges:
-                return pieces
-            token_id, position = min(merges)
+        merges = [ids.get(left + right, none) for left, right in itertools.pairwise(pieces)]
+        while (token_id := min(merges, default=none)) < none:
+            position = merges.index(token_id)
             pieces[position : position + 2] = [self.tokens[token_id]]
+            del merges[position]
+            for left in range(max(0, position - 1), min(position + 1, len(merges))):
+                merges[left] = ids.get(pieces[left] + pieces[left + 1], none)
+        return pieces
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The words, one space between them."""
