@@ -19,7 +19,8 @@ from pathlib import Path
 
 from transcribe import ASR, DATA, PEAK_MEMORY, PEER, Clip, find_speech, make_clips, seconds_of
 
-from asr.bundle import SHIPPED
+from asr.bfloat16 import has_bfloat16
+from asr.bundle import PIECES_FILE, RNNLM_FILE, SHIPPED
 from asr.decoder_noise import without_decoder_noise
 from asr.scoring import score
 from asr.significance import wer_interval
@@ -75,18 +76,17 @@ def main() -> None:
 def systems(options: argparse.Namespace) -> list[System]:
     """Ours, then the peers that are there."""
     ours = (*(sys.executable, "-c", ASR, "transcribe", "--model", str(options.model)), "-q")
-    weights = options.model / "model.safetensors"
-    greedy = ("--decoder", "greedy", "--precision")
-    found = [
-        System("asr, language model", ours, (options.model,)),
-        System(
-            "asr, language model, bfloat16", (*ours, "--precision", "bfloat16"), (options.model,)
-        ),
-        *(
-            System(f"asr, greedy, {precision}", (*ours, *greedy, precision), (weights,))
-            for precision in ("float32", "bfloat16", "int8")
-        ),
-    ]
+    networks = set(options.model.glob("*.safetensors")) - {options.model / RNNLM_FILE}
+    pieces = options.model / PIECES_FILE
+    spelling = (*networks, *([pieces] if pieces.is_file() else []))
+    short = ["bfloat16"] if has_bfloat16() else []
+    found = [System("asr, language model", ours, (options.model,))]
+    for precision in short:
+        command = (*ours, "--precision", precision)
+        found.append(System(f"asr, language model, {precision}", command, (options.model,)))
+    for precision in ("float32", *short, "int8"):
+        command = (*ours, "--decoder", "greedy", "--precision", precision)
+        found.append(System(f"asr, greedy, {precision}", command, spelling))
     peer = (options.peer_python, str(PEER), "--threads", str(options.cores))
     for whisper in options.whisper:
         name, _, folder = whisper.partition("=")
