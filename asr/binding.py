@@ -101,9 +101,8 @@ def bind_rescorer(bundle: Bundle, path: Path | str, language_model: LanguageMode
         LanguageModelError: no usable model, or one that cannot write most of the n-gram model's words.
     """
     rescorer = load_rescorer(path)
-    text = "".join(language_model.ngram.words)
-    characters = set(text).difference(*SPECIAL_WORDS)
-    lacking = rescorer.unknown_characters("".join(characters))  # to count them all takes longer
+    text = "".join(word for word in language_model.ngram.words if word not in SPECIAL_WORDS)
+    lacking = rescorer.unknown_characters("".join(set(text)))  # to count them all takes longer
     if lacking and 2 * rescorer.unknown_characters(text).total() > len(text):
         raise LanguageModelError(
             f"{path} lacks most of the language model's characters, such as {min(lacking)!r}: is it in "

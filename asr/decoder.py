@@ -175,8 +175,7 @@ class Decoder:
 
 def greedy_decoder(bundle: Bundle, views: int = 1) -> Decoder:
     """Greedy decoding of what the bundle's speller writes, if it has one, else of its tokens."""
-    networks = _networks_text(bundle) if bundle.pieces is not None else ""
-    name = f"greedy{networks}{_views_text(views)}"
+    name = f"greedy{_hearing_text(bundle, views, over_phones=False)}"
     return Decoder(name, name, views=views, spelling=spelling_of(bundle))
 
 
@@ -211,9 +210,7 @@ def make_decoder(bundle: Bundle, options: DecoderOptions | None = None) -> Decod
     rescoring = _rescoring(bundle, options, language_model, beam_options.lm_weight)
     views = options.views or search_views(bundle)
     name = _name(beam_options, language_model, rescoring, len(hot), over_phones=lexicon is not None)
-    if lexicon is not None or bundle.pieces is not None:
-        name += _networks_text(bundle)
-    name += _views_text(views)
+    name += _hearing_text(bundle, views, over_phones=lexicon is not None)
     if lexicon is not None and language_model is not None:
         word_ids = language_model.ngram.word_ids
         hot = tuple(said for one in hot for said in pronounced(one, lexicon, word_ids, bundle))
@@ -295,12 +292,11 @@ def _name(
     return name
 
 
-def _networks_text(bundle: Bundle) -> str:
-    return f", {len(bundle.networks)} networks" if bundle.others else ""
-
-
-def _views_text(views: int) -> str:
-    return f", {views} views" if views > 1 else ""
+def _hearing_text(bundle: Bundle, views: int, *, over_phones: bool) -> str:
+    """How many networks hear how often; all of them where a search or a speller reads phones."""
+    together = bundle.others and (over_phones or bundle.pieces is not None)
+    networks = f", {len(bundle.networks)} networks" if together else ""
+    return networks + (f", {views} views" if views > 1 else "")
 
 
 def _fingerprint(path: Path | str) -> str:

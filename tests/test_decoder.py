@@ -269,6 +269,20 @@ def test_a_second_pass_that_cannot_be(
         make_decoder(tiny_bundle, DecoderOptions(lm=lm, rnnlm=tmp_path / "upper.safetensors"))
 
 
+def test_special_words_are_no_characters_that_a_second_pass_lacks(
+    tiny_bundle: Bundle, lm: Path, rnnlm: Path, tmp_path: Path
+) -> None:
+    """Of 34 characters it lacks 16, fewer than half: those of <unk> and its like do not count."""
+    lacking = set("tqickbwnlzyjmpsv")
+    characters = "".join(WORDS)
+    assert (len(characters), sum(char in lacking for char in characters)) == (34, 16)
+    pieces = BpeTokenizer((BLANK, "▁", *sorted(set(characters) - lacking)))
+    network = RnnLm(RnnLmConfig(pieces.vocab_size, 2, 2))
+    path = tmp_path / "few.safetensors"
+    save_rescorer(replace(load_rescorer(rnnlm), tokenizer=pieces, network=network), path)
+    assert make_decoder(tiny_bundle, DecoderOptions(lm=lm, rnnlm=path)).rescoring is not None
+
+
 def test_the_choice_of_decoder(tiny_bundle: Bundle, lm: Path, with_lm: Path) -> None:
     own = load_bundle(with_lm)
     for bundle, options, name in (

@@ -393,10 +393,8 @@ def test_a_speller_is_trained_and_the_network_stays(
         for name, start in (("once", ()), ("pair", (f"init_from={tones / 'twice'}",)))
     )
     assert twice.shares == (2, 1)
-    for (
-        name,
-        tensor,
-    ) in once.model.state_dict().items():  # both heard the same noise, masks and warps
+    # both heard the same noise, masks and warps
+    for name, tensor in once.model.state_dict().items():
         torch.testing.assert_close(twice.model.state_dict()[name], tensor, atol=1e-3, rtol=0)
     assert twice.training.dev_wer == pytest.approx(once.training.dev_wer, abs=0.05)
 

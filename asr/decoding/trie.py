@@ -3,6 +3,8 @@
 import numba
 import numpy as np
 
+from asr.decoding.lexicon import NO_WORD
+
 
 @numba.njit(nogil=True, cache=True)
 def sort_keys(token_ids, lengths, bits):  # type: ignore[no-untyped-def]
@@ -41,7 +43,7 @@ def fill(nodes, token_ids, lengths, order, word_ids, log_probs, max_alike):  # t
                 node, rank = num_nodes, 0
                 num_nodes += 1
                 nodes[node].token = token
-                nodes[node].word = -1
+                nodes[node].word = NO_WORD
                 nodes[node].first_alike = num_alike
                 nodes[node].best_log_prob = log_probs[row]
                 if nodes[parent].first_child == 0:
@@ -60,7 +62,7 @@ def fill(nodes, token_ids, lengths, order, word_ids, log_probs, max_alike):  # t
         rows = rows[:going_on]
         depth += 1
     nodes[num_nodes].first_child, nodes[num_nodes].first_alike = num_nodes, num_alike
-    nodes[num_nodes].word = -1
+    nodes[num_nodes].word = NO_WORD
     for node in range(num_nodes - 1, -1, -1):  # a childless node's begin where the next one's do
         if nodes[node].first_child == 0:
             nodes[node].first_child = nodes[node + 1].first_child

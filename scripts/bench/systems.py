@@ -9,6 +9,7 @@ environment of their own (`transcribe_peer.py` says which).
 """
 
 import argparse
+import itertools
 import subprocess
 import sys
 import tempfile
@@ -20,8 +21,9 @@ from pathlib import Path
 from transcribe import ASR, DATA, PEAK_MEMORY, PEER, Clip, find_speech, make_clips, seconds_of
 
 from asr.bfloat16 import has_bfloat16
-from asr.bundle import PIECES_FILE, RNNLM_FILE, SHIPPED
+from asr.bundle import PIECES_FILE, SHIPPED
 from asr.decoder_noise import without_decoder_noise
+from asr.network_file import network_files
 from asr.scoring import score
 from asr.significance import wer_interval
 from asr.text import get_normalizer
@@ -76,9 +78,8 @@ def main() -> None:
 def systems(options: argparse.Namespace) -> list[System]:
     """Ours, then the peers that are there."""
     ours = (*(sys.executable, "-c", ASR, "transcribe", "--model", str(options.model)), "-q")
-    networks = set(options.model.glob("*.safetensors")) - {options.model / RNNLM_FILE}
-    pieces = options.model / PIECES_FILE
-    spelling = (*networks, *([pieces] if pieces.is_file() else []))
+    networks = itertools.takewhile(Path.exists, network_files(options.model))
+    spelling = (*networks, options.model / PIECES_FILE)
     short = ["bfloat16"] if has_bfloat16() else []
     found = [System("asr, language model", ours, (options.model,))]
     for precision in short:
