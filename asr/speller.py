@@ -7,6 +7,7 @@ had been heard: embedded (Thomas et al. 2022, arXiv 2202.13155) or as synthetic 
 et al. 2023, arXiv 2302.14036); here it is what the network's phones would be.
 """
 
+import torch
 from torch import Tensor, nn
 
 from asr.encoder import BiLSTMEncoder, EncoderConfig
@@ -34,5 +35,10 @@ class Speller(nn.Module):
             (B, T'', V) natural log-probabilities, float32 in every precision mode, and (B,) valid steps.
         """
         outputs, steps, _ = self.encoder(phones.exp(), lengths)
-        logits: Tensor = self.linear(outputs)
-        return logits.float().log_softmax(dim=-1), steps
+        log_probs: Tensor = self.linear(outputs).float()
+        del outputs
+        if torch.is_grad_enabled():
+            return log_probs.log_softmax(dim=-1), steps
+        for row in log_probs:  # in place: thousands of pieces a step are most of greedy decoding's memory
+            row.copy_(row.log_softmax(dim=-1))
+        return log_probs, steps

@@ -110,11 +110,14 @@ def test_a_changed_language_model_is_refused(model: Path, tmp_path: Path) -> Non
         load_bundle(copy)
 
 
-def test_the_default_language_model_goes_into_a_model(model: Path, tmp_path: Path) -> None:
+def test_the_default_language_models_go_into_a_model(model: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    both = ["--lm", "default", "--rnnlm", "default"]
     with pytest.raises(SystemExit) as stopped:
-        main(["export", str(model), "-o", str(tmp_path / "copy"), "--lm", "default"])
+        main(["export", str(model), "-o", str(copy), *both])
     assert stopped.value.code == 0
-    assert (tmp_path / "copy/lm.ngram").read_bytes() == (SHIPPED / "lm.ngram").read_bytes()
+    for name in ("lm.ngram", "rnnlm.safetensors"):
+        assert (copy / name).read_bytes() == (SHIPPED / name).read_bytes()
 
 
 def test_a_copy_keeps_licences_and_says_whose_measurements_they_are(

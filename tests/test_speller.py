@@ -165,6 +165,17 @@ def test_spelling_does_not_depend_on_the_rest_of_the_batch() -> None:
         torch.testing.assert_close(together[row, : int(its)], alone[0], atol=1e-5, rtol=1e-5)
 
 
+def test_spelling_is_the_same_with_and_without_gradients() -> None:
+    torch.manual_seed(0)
+    speller = Speller(P, 5, SPELLER).eval()
+    phones, lengths = torch.randn(2, 9, P).log_softmax(-1), torch.tensor([9, 5])
+    learning, _ = speller(phones, lengths)
+    with torch.inference_mode():
+        using, _ = speller(phones, lengths)
+    assert learning.requires_grad
+    torch.testing.assert_close(using, learning.detach())
+
+
 def test_a_bundle_keeps_its_speller_and_what_it_writes(
     phone_bundle: Bundle, tmp_path: Path
 ) -> None:

@@ -13,9 +13,24 @@ def shipped_lm(path: Path | None) -> Path | None:
     """`--lm default` is the language model that comes with asr (./default one of yours)."""
     if path is None:
         return None
-    from asr.bundle import DEFAULT_MODEL, LM_FILE, SHIPPED
+    from asr.bundle import LM_FILE
 
-    return SHIPPED / LM_FILE if path == Path(DEFAULT_MODEL) else path
+    return _shipped(path, LM_FILE)
+
+
+def shipped_rnnlm(path: Path | None) -> Path | None:
+    """`--rnnlm default` is the neural language model that comes with asr."""
+    if path is None:
+        return None
+    from asr.bundle import RNNLM_FILE
+
+    return _shipped(path, RNNLM_FILE)
+
+
+def _shipped(path: Path, name: str) -> Path:
+    from asr.bundle import DEFAULT_MODEL, SHIPPED
+
+    return SHIPPED / name if path == Path(DEFAULT_MODEL) else path
 
 
 def numbers(text: str | None, option: str, kind: Callable[[str], _Number]) -> tuple[_Number, ...]:
@@ -64,8 +79,9 @@ RnnlmOption = Annotated[
     Path | None,
     typer.Option(
         "--rnnlm",
-        help="Neural language model for a second pass (`asr lm train-rnn`); else the model's own, "
-        "if any, with its own n-grams.",
+        help="Neural language model for a second pass (`asr lm train-rnn`), or default, the one that "
+        "comes with asr; else the model's own, if any, with its own n-grams.",
+        callback=shipped_rnnlm,
     ),
 ]
 RnnlmShareOption = Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from asr.cli.decoding import numbers, shipped_lm
+from asr.cli.decoding import numbers, shipped_lm, shipped_rnnlm
 
 
 class Weights(StrEnum):
@@ -43,7 +43,11 @@ def export(
     ] = None,
     rnnlm: Annotated[
         Path | None,
-        typer.Option(help="Put this neural language model in (`asr lm train-rnn`)."),
+        typer.Option(
+            help="Put this neural language model in (`asr lm train-rnn`), or default, the one that comes "
+            "with asr.",
+            callback=shipped_rnnlm,
+        ),
     ] = None,
     without_lm: Annotated[
         bool, typer.Option("--without-lm", help="Leave the language models out.")
