@@ -39,6 +39,6 @@ class Speller(nn.Module):
         del outputs
         if torch.is_grad_enabled():
             return log_probs.log_softmax(dim=-1), steps
-        for row in log_probs:  # in place: thousands of pieces a step are most of greedy decoding's memory
+        for row in log_probs:  # in place: so many pieces are most of the memory of greedy decoding
             row.copy_(row.log_softmax(dim=-1))
         return log_probs, steps

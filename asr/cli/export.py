@@ -44,8 +44,8 @@ def export(
     rnnlm: Annotated[
         Path | None,
         typer.Option(
-            help="Put this neural language model in (`asr lm train-rnn`), or default, the one that comes "
-            "with asr.",
+            help="Put this neural language model in (`asr lm train-rnn`), or default, the one that "
+            "comes with asr.",
             callback=shipped_rnnlm,
         ),
     ] = None,
