@@ -77,7 +77,7 @@ if [[ $3 == train ]]; then
 fi
 if [[ "$3 $4" == 'lm train' ]]; then touch "${@: -1}/lm.ngram"; fi
 if [[ "$3 $4" == 'lm train-rnn' ]]; then touch "${@: -1}/rnnlm.safetensors"; fi
-if [[ $3 == lexicon || ${@: -1} == */heard ]]; then touch "${@: -1}"; fi
+if [[ $3 == lexicon || ${@: -1} == *-heard ]]; then touch "${@: -1}"; fi
 """
 
 
@@ -116,15 +116,16 @@ def test_a_release_goes_on_where_it_was_broken_off(checkout: Path, tmp_path: Pat
         ("further", "released", "released"),
     )
     mean = asked.pop(12)
+    mini = asked.pop(7)
     assert "export runs/release/further/bundle --average runs/release/released/bundle" in mean
-    assert "--with runs/release/second/bundle --shares 2 1 -o runs/release/heard" in mean
+    assert "--with runs/release/second/bundle --shares 2 1 -o runs/release/speller-heard" in mean
     for call, (name, recipe, begun) in zip(asked[6:10], trainings, strict=True):
         assert f"recipe=librispeech/{recipe} run_dir=runs/release/{name} " in call
         assert not begun or f"init_from=runs/release/{begun}/bundle" in call
         assert "loss.lexicon=runs/release/lm/lexicon.txt" in call
         assert "features.kind" not in call
         assert call.endswith("seed=3 seed=4" if name == "further" else "seed=3")
-    mini, released = asked[10:12]
+    released = asked[10]
     assert "recipe=librispeech/mini run_dir=runs/release/mini-2 " in mini
     assert "features.kind=mfcc" in mini
     assert "encoder.conv_kind=conv1d" in mini
@@ -132,8 +133,9 @@ def test_a_release_goes_on_where_it_was_broken_off(checkout: Path, tmp_path: Pat
     assert "init_from=runs/release/mini-2/bundle" in released
     assert mini.endswith("seed=3 seed=2")
     assert released.endswith("seed=3 seed=2")
-    assert "recipe=librispeech/speller run_dir=runs/release/speller" in asked[12]
-    assert "init_from=runs/release/heard" in asked[12]
+    assert "recipe=librispeech/speller run_dir=runs/release/speller" in asked[11]
+    assert "init_from=runs/release/speller-heard" in asked[11]
+    assert "data.train" not in asked[11]
     novels = "data/released/novels.txt.xz"
     assert f"lm train {novels} data/released/train-clean-100.txt --words scripts/words" in asked[3]
     assert f"lm train-rnn {novels} data/released/train-clean-100.txt" in asked[4]
@@ -156,7 +158,20 @@ def test_a_release_goes_on_where_it_was_broken_off(checkout: Path, tmp_path: Pat
         "-m asr tune data/released/dev-clean.jsonl",
     ]
     assert "--with" not in asked[1]
-    assert "resume=true init_from=runs/release/heard" in asked[0]
+    assert "resume=true init_from=runs/release/speller-heard" in asked[0]
     assert asked[-1].startswith("scripts/model_card.py --model asr/pretrained")
     text = checkout / "data/released/train-clean-100.txt"
     assert text.read_text() == "SOME WORDS\n"
+
+    status, asked = release(SHIP="mini")
+    assert status == 0
+    heard, speller, shipped, *_ = asked
+    assert "export runs/release/mini/bundle --with runs/release/mini-2/bundle --shares 2 1" in heard
+    assert "run_dir=runs/release/mini-speller " in speller
+    assert "init_from=runs/release/mini-speller-heard" in speller
+    assert "data.train=[data/released/train-clean-5.jsonl]" in speller
+    assert "-m asr export runs/release/mini-speller/bundle -o asr/pretrained" in shipped
+
+    status, asked = release(SHIP="tiny")
+    assert status == 2
+    assert not asked
