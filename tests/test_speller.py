@@ -29,9 +29,11 @@ from asr.speller import Speller
 from asr.spelling import Spelling
 from asr.tokenizer import BpeTokenizer, CharTokenizer
 from asr.training.engine_config import SpellerConfig
+from asr.training.hearing import Hearing, kept_or_heard
 from asr.training.posterior_bank import Heard, PosteriorBank
 from asr.training.sampler import BatchKey
-from asr.training.speller_data import BatchNumbers, SpellerBatches, read_words
+from asr.training.speller import SpellerLitModule
+from asr.training.speller_data import BatchNumbers, SpellerBatches, SpellerDataModule, read_words
 from asr.training.train import train
 from asr.training.warmstart import take_weights
 from asr.transcribe import Recognizer, load_model
@@ -393,6 +395,7 @@ def test_a_speller_is_trained_and_the_network_stays(
         for name in ("halves", "whole")
     )
     assert all(torch.equal(halves[name], whole[name]) for name in whole)
+    assert not list(tones.glob("*/heard-*"))
 
     few += ["augment.vtlp=0.1", "augment.time_masks=2"]
     network = tones / "network/bundle"
@@ -424,6 +427,48 @@ def test_a_speller_is_trained_and_the_network_stays(
     ])  # fmt: skip
     assert "but its speller" in capsys.readouterr().err
     assert load_bundle(tones / "plain/bundle").model.speller is None
+
+
+def test_what_was_heard_is_kept_for_a_run_that_goes_on(
+    tones: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the same settings; damaged it is heard anew; not kept it is used all the same."""
+    path, times = tones / "heard-1.npz", []
+    heard = [Hearing(3, np.eye(4, P, dtype=np.float16)), Hearing(0, np.ones((2, P), np.float16))]
+
+    def hear() -> list[Hearing]:
+        times.append(1)
+        return heard
+
+    for made_by, often in (("a", 1), ("a", 1), ("b", 2), ("b", 2)):
+        found = kept_or_heard(path, made_by, hear)
+        assert len(times) == often
+        assert [place for place, _ in found] == [3, 0]
+        for (_, posteriors), (_, expected) in zip(found, heard, strict=True):
+            assert posteriors.dtype == np.float16
+            np.testing.assert_array_equal(posteriors, expected)
+    content = bytearray(path.read_bytes())
+    content[-300] ^= 1
+    for damaged in (content, content[:100], b""):
+        path.write_bytes(damaged)
+        kept_or_heard(path, "b", hear)
+    assert len(times) == 5
+    kept_or_heard(tones / "nowhere/heard-1.npz", "b", hear)
+    assert "nowhere/heard-1.npz" in (said := capsys.readouterr().err)
+    assert "listens anew" in said
+
+    def break_off(*_: object) -> None:
+        raise ZeroDivisionError
+
+    run = speller_run(tones, "broken", "speller.batches=5", "trainer.max_epochs=2")
+    with monkeypatch.context() as patch:
+        patch.setattr(SpellerLitModule, "training_step", break_off)
+        with pytest.raises(ZeroDivisionError):
+            train(run)
+    assert (tones / "broken/heard-1.npz").is_file()
+    monkeypatch.setattr(SpellerDataModule, "_heard", break_off)
+    train([*run, "resume=true"])
+    assert not (tones / "broken/heard-1.npz").exists()
 
 
 def test_a_speller_begins_as_that_of_another_model(

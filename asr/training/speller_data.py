@@ -1,10 +1,11 @@
 """Batches for the speller: texts as networks would hear them, and speech as they hear it."""
 
 import itertools
+import json
 import sys
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ from asr.training.config import RunConfig
 from asr.training.datamodule import Manifests, SpeechDataModule
 from asr.training.dataset import BatchLoader, batch_loader, padded_ids
 from asr.training.engine_config import SpellerConfig
+from asr.training.hearing import Hearing, kept_or_heard
 from asr.training.posterior_bank import Heard, PosteriorBank, Posteriors
 from asr.training.sampler import BatchKey, ResumableSampler
 
@@ -160,7 +162,8 @@ class SpellerDataModule(SpeechDataModule):
     """Texts to be spelt, and what the networks of `bundle` hear of the training speech together.
 
     Each process listens to its share of the speech, `speller.passes` times with other speeds, noise and
-    masks, before its first step. Validation is that of speech.
+    masks, before its first step, and keeps what is heard in the run's folder until the last epoch is
+    done. Validation is that of speech.
 
     Args:
         bundle: networks that write phones.
@@ -196,13 +199,19 @@ class SpellerDataModule(SpeechDataModule):
     def train_dataloader(self) -> BatchLoader:
         """Listens, then gives the batches of this process."""
         config, rank = self.run_config.speller, self._rank_of_world()[0]
-        heard = list(self._heard())
-        bank = PosteriorBank((one for one, _ in heard), len(self.lexicon.phones))
+        heard = [
+            (posteriors, self.train_examples[place])
+            for place, posteriors in kept_or_heard(self._kept_at, self._made_by(), self._heard)
+        ]
+        bank = PosteriorBank(
+            (Heard(posteriors, example.phone_ids) for posteriors, example in heard),
+            len(self.lexicon.phones),
+        )
         stream = _sayable(self.stream, bank)
         spoken = [
-            (one.posteriors, self.pieces.encode(text))
-            for one, text in heard
-            if can_write(self.pieces, text)
+            (posteriors, self.pieces.encode(example.text))
+            for posteriors, example in heard
+            if can_write(self.pieces, example.text)
         ]
         max_frames = round(self.config.batch_s / self.bundle.model.config.output_frame_s)
         batches = SpellerBatches(
@@ -219,8 +228,35 @@ class SpellerDataModule(SpeechDataModule):
             print(message, file=sys.stderr, flush=True)
         return batch_loader(batches, numbers, self.config.num_workers, self.seed)
 
-    def _heard(self) -> Iterator[tuple[Heard, str]]:
-        """What the networks make of this process's share of the training speech, with its text."""
+    def teardown(self, stage: str) -> None:
+        """Once the last epoch is done, what was heard is needed no more."""
+        assert self.trainer is not None
+        if self.trainer.current_epoch >= (self.trainer.max_epochs or 0):
+            self._kept_at.unlink(missing_ok=True)
+
+    @property
+    def _kept_at(self) -> Path:
+        return Path(self.run_config.run_dir) / f"heard-{self._rank_of_world()[0] + 1}.npz"
+
+    def _made_by(self) -> str:
+        """All that is heard depends on."""
+        assert self.trainer is not None
+        run, data = self.run_config, self.run_config.data
+        settings = {
+            "networks": self.bundle.model_id,
+            "utterances": [example.utterance.utterance_id for example in self.train_examples],
+            "speeds": data.speeds,
+            "batch_s": data.batch_s,
+            "augment": asdict(run.augment),
+            "passes": run.speller.passes,
+            "seed": self.seed,
+            "processes": self.trainer.world_size,
+            "precision": self.trainer.precision,
+        }
+        return json.dumps(settings)
+
+    def _heard(self) -> Iterator[Hearing]:
+        """What the networks make of this process's share of the training speech."""
         assert self.trainer is not None
         device, augment = self.trainer.strategy.root_device, self.run_config.augment
         networks = [network.to(device) for network in self.bundle.networks]
@@ -245,10 +281,8 @@ class SpellerDataModule(SpeechDataModule):
                 assert output.phones is not None
                 probabilities = output.phones.exp().half().cpu().numpy()
                 num_frames = output.output_lengths.tolist()
-                for row, index in enumerate(batch.indices.tolist()):
-                    example = self.train_examples[index]
-                    posteriors = probabilities[row, : num_frames[row]].copy()
-                    yield Heard(posteriors, example.phone_ids), example.text
+                for row, place in enumerate(batch.indices.tolist()):
+                    yield Hearing(place, probabilities[row, : num_frames[row]].copy())
 
 
 def read_words(
