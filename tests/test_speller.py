@@ -412,15 +412,18 @@ def test_a_speller_is_trained_and_the_network_stays(
         torch.testing.assert_close(twice.model.state_dict()[name], tensor, atol=1e-3, rtol=0)
     assert twice.training.dev_wer == pytest.approx(once.training.dev_wer, abs=0.05)
 
+    export_bundle(tones / "speller/bundle", tones / "along", others=[network])
+    capsys.readouterr()
     train([
-        *overrides(tones, tones / "tuned"), f"init_from={tones / 'speller/bundle'}",
+        *overrides(tones, tones / "tuned"), f"init_from={tones / 'along'}",
         "trainer.max_epochs=1", "logger=csv", f"loss.lexicon={tones / 'said.txt'}",
         "loss.phone_weight=0.5",
     ])  # fmt: skip
     tuned = load_bundle(tones / "tuned/bundle").model.state_dict()
     for name, tensor in after.model.state_dict().items():
         assert torch.equal(tuned[name], tensor) == name.startswith(("speller.", "front_end."))
-    capsys.readouterr()
+    said = capsys.readouterr().err
+    assert f"all weights of model {load_bundle(tones / 'along').model_id}, not the networks" in said
     train([
         *overrides(tones, tones / "plain"), f"init_from={tones / 'speller/bundle'}",
         "trainer.max_epochs=1", "logger=csv",

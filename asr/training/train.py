@@ -104,7 +104,9 @@ def run(config: RunConfig) -> TrainedModel:
         )
     elif start is not None:
         done = take_weights(module.bundle.model, data.tokenizer, start, module.bundle.phones)
-        say(f"starting from {config.init_from}: {done}")
+        left_out = len(start.others) > len(module.bundle.others)
+        without = ", not the networks that hear along" if left_out else ""
+        say(f"starting from {config.init_from}: {done}{without}")
     trainer = lightning_trainer(config, run_dir, checkpoint.step if checkpoint else 0)
     fit(trainer, module, data, checkpoint)
     if not trainer.is_global_zero:
