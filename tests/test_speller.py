@@ -13,7 +13,8 @@ from tone_corpus import HZ, overrides, write_corpus, write_recipe
 
 from asr.align import align_utterances
 from asr.binding import alphabet_of, lexicon_of
-from asr.bundle import Bundle, BundleError, load_bundle, save_bundle
+from asr.bundle import Bundle, BundleError, Decoding, load_bundle, save_bundle
+from asr.confidence import Calibration
 from asr.decoder import Decoder
 from asr.decoding.beam import BeamDecoder
 from asr.decoding.greedy import greedy_decode
@@ -400,6 +401,8 @@ def test_a_speller_is_trained_and_the_network_stays(
     few += ["augment.vtlp=0.1", "augment.time_masks=2"]
     network = tones / "network/bundle"
     export_bundle(network, tones / "twice", others=[network], shares=(2, 1))
+    tuned = {"decoding": Decoding(1.1, 0.2, 32), "beam_calibration": Calibration(1.0, 0.1, 0.2)}
+    save_bundle(replace(load_bundle(tones / "twice"), **tuned), tones / "twice")
     once, twice = (
         load_bundle(
             train(speller_run(tones, name, "trainer.max_epochs=1", *few, *start)).bundle_path
@@ -407,6 +410,7 @@ def test_a_speller_is_trained_and_the_network_stays(
         for name, start in (("once", ()), ("pair", (f"init_from={tones / 'twice'}",)))
     )
     assert twice.shares == (2, 1)
+    assert {name: getattr(twice, name) for name in tuned} == tuned
     # both heard the same noise, masks and warps
     for name, tensor in once.model.state_dict().items():
         torch.testing.assert_close(twice.model.state_dict()[name], tensor, atol=1e-3, rtol=0)
@@ -419,9 +423,9 @@ def test_a_speller_is_trained_and_the_network_stays(
         "trainer.max_epochs=1", "logger=csv", f"loss.lexicon={tones / 'said.txt'}",
         "loss.phone_weight=0.5",
     ])  # fmt: skip
-    tuned = load_bundle(tones / "tuned/bundle").model.state_dict()
+    weights = load_bundle(tones / "tuned/bundle").model.state_dict()
     for name, tensor in after.model.state_dict().items():
-        assert torch.equal(tuned[name], tensor) == name.startswith(("speller.", "front_end."))
+        assert torch.equal(weights[name], tensor) == name.startswith(("speller.", "front_end."))
     said = capsys.readouterr().err
     assert f"all weights of model {load_bundle(tones / 'along').model_id}, not the networks" in said
     train([

@@ -99,6 +99,8 @@ def speller_modules(
             data=f"{', '.join(map(set_name, config.data.train))}; speller by {learnt}; network of "
             f"model {start.model_id}"
         ),
+        decoding=start.decoding,  # of a search, which reads no speller
+        beam_calibration=start.beam_calibration,
         phones=start.phones,
         lexicon=chosen,
         pieces=data.pieces,
