@@ -34,9 +34,10 @@ from asr.training.hearing import Hearing, kept_or_heard
 from asr.training.posterior_bank import Heard, PosteriorBank
 from asr.training.sampler import BatchKey
 from asr.training.speller import SpellerLitModule
-from asr.training.speller_data import BatchNumbers, SpellerBatches, SpellerDataModule, read_words
+from asr.training.speller_data import BatchNumbers, SpellerBatches, SpellerDataModule
 from asr.training.train import train
 from asr.training.warmstart import take_weights
+from asr.training.word_stream import read_words
 from asr.transcribe import Recognizer, load_model
 
 P = 6  # blank, boundary, and four phones

@@ -3,15 +3,13 @@
 import itertools
 import json
 import sys
-from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
@@ -19,8 +17,6 @@ from torch.utils.data import Dataset
 from asr.augment import SpecAugment
 from asr.bundle import Bundle
 from asr.ensemble import together
-from asr.errors import AsrError
-from asr.lm_text import TextSource, read_sentences
 from asr.merge import same_size
 from asr.pronunciation import Lexicon
 from asr.tokenizer import BpeTokenizer, Tokenizer
@@ -31,11 +27,10 @@ from asr.training.engine_config import SpellerConfig
 from asr.training.hearing import Hearing, kept_or_heard
 from asr.training.posterior_bank import Heard, PosteriorBank, Posteriors
 from asr.training.sampler import BatchKey, ResumableSampler
+from asr.training.word_stream import BOUNDARY, WordStream, read_words, sayable
 
 _USUAL = 0.6  # share of the first pronunciation of a word that has several
 _FEWEST_WORDS = 2
-_WORDS_IN_LINE = 100
-_BOUNDARY = np.array([1], np.int32)  # the phone id of the boundary of words (asr.pronunciation)
 
 
 class SpellerBatch(NamedTuple):
@@ -49,27 +44,6 @@ class SpellerBatch(NamedTuple):
     lengths: Tensor
     targets: Tensor
     target_lengths: Tensor
-
-
-@dataclass(frozen=True)
-class WordStream:
-    """Texts as one row of words.
-
-    Attributes:
-        places: (N,) of each word of the row in `words`.
-        words: those that occur.
-        sounds: phone ids of each one's pronunciations, the usual one first.
-    """
-
-    places: NDArray[np.int32]
-    words: Sequence[str]
-    sounds: Sequence[Sequence[NDArray[np.int32]]]
-
-    def lines(self) -> Iterator[str]:
-        """The words, so many in a line that a line is little."""
-        for first in range(0, len(self.places), _WORDS_IN_LINE):
-            places = self.places[first : first + _WORDS_IN_LINE].tolist()
-            yield " ".join(self.words[place] for place in places)
 
 
 _Row = tuple[Posteriors, Sequence[int]]  # what is heard, and the token ids of it
@@ -135,7 +109,7 @@ class SpellerBatches(Dataset[SpellerBatch]):
         for place in chosen:
             sounds = stream.sounds[place]
             usual = len(sounds) == 1 or random.random() < _USUAL
-            phone_ids += [_BOUNDARY, sounds[0 if usual else int(random.integers(len(sounds)))]]
+            phone_ids += [BOUNDARY, sounds[0 if usual else int(random.integers(len(sounds)))]]
         heard = self.bank.put_together(np.concatenate(phone_ids[1:]), random, self.config.go_on)
         return heard, self.tokenizer.encode(" ".join(stream.words[place] for place in chosen))
 
@@ -207,7 +181,7 @@ class SpellerDataModule(SpeechDataModule):
             (Heard(posteriors, example.phone_ids) for posteriors, example in heard),
             len(self.lexicon.phones),
         )
-        stream = _sayable(self.stream, bank)
+        stream = sayable(self.stream, bank)
         spoken = [
             (posteriors, self.pieces.encode(example.text))
             for posteriors, example in heard
@@ -285,53 +259,9 @@ class SpellerDataModule(SpeechDataModule):
                     yield Hearing(place, probabilities[row, : num_frames[row]].copy())
 
 
-def read_words(
-    texts: Sequence[Path], normalizer: str, lexicon: Lexicon, tokenizer: Tokenizer
-) -> WordStream:
-    """The words of texts that the lexicon and the tokenizer have; the others are left out.
-
-    Raises:
-        AsrError: a text that cannot be read, or no word left.
-    """
-    places: dict[str, int] = {}
-    sounds: list[list[NDArray[np.int32]]] = []
-    row = array("i")
-    for sentence in read_sentences(TextSource(tuple(texts), normalizer)):
-        for word in sentence:
-            place = places.get(word)
-            if place is None:
-                said = lexicon.spellings(word)
-                known = bool(said) and not tokenizer.unknown_characters([word])
-                place = places[word] = len(sounds) if known else -1
-                if known:
-                    sounds.append([np.array(one, np.int32) for one in said])
-            if place >= 0:
-                row.append(place)
-    if not row:
-        raise AsrError(
-            f"speller.texts ({', '.join(map(str, texts))}) have no word of the model's lexicon"
-        )
-    words = [word for word, place in places.items() if place >= 0]
-    return WordStream(np.array(row, np.int32), words, sounds)
-
-
 def can_write(pieces: BpeTokenizer, text: str) -> bool:
     """Whether there is a text, and pieces for all its characters."""
     return bool(text) and not pieces.unknown_characters([text])
-
-
-def _sayable(stream: WordStream, bank: PosteriorBank) -> WordStream:
-    """Without pronunciations that have a phone which nobody has said, and words that have no other."""
-    sounds = [[one for one in said if bank.has(one.tolist())] for said in stream.sounds]
-    can_be_said = np.array([bool(said) for said in sounds])
-    places = stream.places[can_be_said[stream.places]]
-    if not len(places):
-        raise AsrError("no word of speller.texts has phones that the training speech has")
-    if not bank.has(_BOUNDARY.tolist()):
-        raise AsrError(
-            "nobody says two words in the training speech: a speller needs what is between"
-        )
-    return WordStream(places, stream.words, sounds)
 
 
 def _collated(rows: Sequence[_Row]) -> SpellerBatch:
