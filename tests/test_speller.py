@@ -120,8 +120,22 @@ def batches(tmp_path: Path, **settings: float) -> tuple[SpellerBatches, BpeToken
     return SpellerBatches(spoken, stream, bank, tokenizer, config, 90, (1, 0)), tokenizer, lexicon
 
 
-def test_a_batch_says_what_it_should_be_written_as(tmp_path: Path) -> None:
-    made, tokenizer, lexicon = batches(tmp_path, spoken=0.0)
+def test_words_one_by_one_are_not_only_the_frequent_ones(tmp_path: Path) -> None:
+    """In running text "c" comes once in 2,001 words, one by one once in 301."""
+    lexicon, letters, _ = words_of(tmp_path, "ab " * 1000 + "c" + " ab" * 1000)
+    stream = read_words([tmp_path / "text.txt"], "asr-en-2", lexicon, letters)
+    random = np.random.default_rng(0)
+    rare = stream.words.index("c")
+    for chosen, share in ((stream.one_by_one, 1 / 301), (stream.stretch, 1 / 2001)):
+        drawn = np.concatenate([chosen(50, random) for _ in range(4000)])
+        assert len(drawn) == 200_000
+        assert share / 1.3 < np.mean(drawn == rare) < share * 1.3
+    assert stream.stretch(9000, random).tolist() == stream.places.tolist()
+
+
+@pytest.mark.parametrize("single_words", [0.0, 1.0])
+def test_a_batch_says_what_it_should_be_written_as(tmp_path: Path, single_words: float) -> None:
+    made, tokenizer, lexicon = batches(tmp_path, spoken=0.0, single_words=single_words)
     several = 0
     for number in range(20):
         batch = made[BatchKey([number], 0)]
@@ -529,6 +543,8 @@ def test_what_a_speller_cannot_be_trained_with_is_said(
         train([*run, f"init_from={phones}", "loss.intermediate_weight=0.3"])
     with pytest.raises(UsageError, match=r"speller.spoken must be in \[0, 1\], not 2"):
         train([*run, f"init_from={phones}", "speller.spoken=2"])
+    with pytest.raises(UsageError, match=r"speller.single_words must be in \[0, 1\], not -1"):
+        train([*run, f"init_from={phones}", "speller.single_words=-1"])
     words = {word for one in read_manifest(tmp_path / "train.jsonl") for word in one.text.split()}
     lexicon = Lexicon.of({word: (tuple(word),) for word in words}, phone_bundle.phones)
     write_lexicon(lexicon, tmp_path / "letters.txt")

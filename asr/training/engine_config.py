@@ -167,6 +167,9 @@ class SpellerConfig:
             network hears of each phone.
         batches: of an epoch, for each process, of data.batch_s each.
         max_words: of a stretch of text; from 2 to so many are drawn.
+        single_words: share of the batches of text whose words are drawn one by one instead of in
+            stretches, the frequent ones no oftener than those that occur 300 times: rare words, which
+            take many readings until they are spelt, come by more often.
         go_on: probability that a phone comes from where the one before it was heard, if it is there.
         spoken: share of batches that are real speech.
     """
@@ -180,6 +183,7 @@ class SpellerConfig:
     passes: int = 2
     batches: int = 1000
     max_words: int = 44
+    single_words: float = 0.0
     go_on: float = 0.8
     spoken: float = 0.2
 
@@ -190,6 +194,6 @@ class SpellerConfig:
             raise UsageError(
                 "speller.passes and speller.batches must be at least 1, speller.max_words 2"
             )
-        for name in ("go_on", "spoken"):
+        for name in ("single_words", "go_on", "spoken"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"speller.{name} must be in [0, 1], not {getattr(self, name)}")

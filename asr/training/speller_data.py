@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
@@ -89,22 +90,23 @@ class SpellerBatches(Dataset[SpellerBatch]):
         return list(self.spoken[first:end])
 
     def _read(self, random: np.random.Generator) -> list[_Row]:
-        """Stretches of one number of words, as many as fit."""
+        """Rows of one number of words, as many as fit: stretches, or words one by one."""
         num_words = int(random.integers(_FEWEST_WORDS, self.config.max_words + 1))
+        one_by_one = random.random() < self.config.single_words
+        chosen = self.stream.one_by_one if one_by_one else self.stream.stretch
         rows: list[_Row] = []
         longest = 0
         while True:
-            row = self.read(num_words, random)
+            row = self.read(chosen(num_words, random), random)
             longest = max(longest, len(row[0]))
             if rows and not self._fits(len(rows) + 1, longest):
                 return rows
             rows.append(row)
 
-    def read(self, num_words: int, random: np.random.Generator) -> _Row:
-        """A stretch of words from anywhere in the texts, as it might be heard, and its token ids."""
+    def read(self, places: NDArray[np.int32], random: np.random.Generator) -> _Row:
+        """Words by their places in `stream.words`, as they might be heard, and their token ids."""
         stream = self.stream
-        first = int(random.integers(max(1, len(stream.places) - num_words + 1)))
-        chosen = stream.places[first : first + num_words].tolist()
+        chosen = places.tolist()
         phone_ids = []
         for place in chosen:
             sounds = stream.sounds[place]

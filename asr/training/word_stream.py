@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from asr.training.posterior_bank import PosteriorBank
 
 BOUNDARY = np.array([1], np.int32)  # the phone id of the boundary of words (asr.pronunciation)
 _WORDS_IN_LINE = 100
+_OFTEN = 300
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,22 @@ class WordStream:
     places: NDArray[np.int32]
     words: Sequence[str]
     sounds: Sequence[Sequence[NDArray[np.int32]]]
+
+    def stretch(self, num_words: int, random: np.random.Generator) -> NDArray[np.int32]:
+        """Places in `words` of so many in a row, from anywhere; fewer where there are no more."""
+        first = int(random.integers(max(1, len(self.places) - num_words + 1)))
+        return self.places[first : first + num_words]
+
+    def one_by_one(self, num_words: int, random: np.random.Generator) -> NDArray[np.int32]:
+        """Places in `words` of so many, each drawn as often as it occurs, but none as if it did so more
+        than 300 times: most of a stretch are the few hundred words that need no more reading."""
+        drawn = random.integers(self._rising[-1], size=num_words)
+        return np.searchsorted(self._rising, drawn, side="right").astype(np.int32)
+
+    @cached_property
+    def _rising(self) -> NDArray[np.int64]:
+        counts = np.bincount(self.places, minlength=len(self.words))
+        return np.minimum(counts, _OFTEN).cumsum()
 
     def lines(self) -> Iterator[str]:
         """The words, so many in a line that a line is little."""
