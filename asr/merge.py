@@ -17,7 +17,8 @@ def averaged(bundle: Bundle, paths: Sequence[Path | str]) -> Bundle:
 
     Of one training at several times, or of trainings that began with the same weights, the mean makes
     fewer errors than each (Wortsman et al. 2022, "Model soups", arXiv 2203.05482); networks that have
-    learnt apart have no mean worth anything. The speller stays the bundle's own.
+    learnt apart have no mean worth anything. Spellers are averaged as well where all have one of the
+    same size that writes the same pieces; else it stays the bundle's own.
 
     Raises:
         BundleError: not a usable bundle.
@@ -31,8 +32,11 @@ def averaged(bundle: Bundle, paths: Sequence[Path | str]) -> Bundle:
                 "or tokens"
             )
     sources = [other.model.state_dict() for other in others]
+    keep_speller = any(not _spells_alike(other, bundle) for other in others)
     weights = {
-        name: tensor if name.startswith(SPELLER) else _mean([tensor, *(s[name] for s in sources)])
+        name: tensor
+        if keep_speller and name.startswith(SPELLER)
+        else _mean([tensor, *(source[name] for source in sources)])
         for name, tensor in bundle.model.state_dict().items()
     }
     listed = ", ".join(other.model_id for other in others)
@@ -82,6 +86,12 @@ def with_speller_of(path: Path | str, bundle: Bundle, size: EncoderConfig | None
 def same_size(one: EncoderConfig | None, other: EncoderConfig | None) -> bool:
     """Whether both have the same weights: dropout may differ, and None is none."""
     return one is not None and other is not None and _undropped(one) == _undropped(other)
+
+
+def _spells_alike(one: Bundle, other: Bundle) -> bool:
+    """Whether both have spellers whose weights mean the same."""
+    sizes = one.model.config.speller, other.model.config.speller
+    return same_size(*sizes) and one.pieces == other.pieces
 
 
 def _undropped(config: EncoderConfig) -> EncoderConfig:

@@ -2,13 +2,15 @@
 
     python scripts/error_analysis.py --model asr/pretrained --data data/released
 
-Manifests are those of `scripts/release`; the model has a language model in its bundle. Answers: does
-the network know its own training speech better than new speakers? Are the words that fail those that
-training never heard? How near are they? What does the language model mend and spoil? Where a transcript
-is wrong, who preferred it to the truth: the search, the language model or the network?
+Manifests, and texts if there are any, are those of `scripts/release`; the model has a language model in
+its bundle. Answers: does the network know its own training speech better than new speakers? Are the words
+that fail those that training never heard, or seldom read? How near are they? What does the language model
+mend and spoil? Where a transcript is wrong, who preferred it to the truth: the search, the language model
+or the network?
 """
 
 import argparse
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,15 +30,18 @@ from asr.decoding.arpa import load_ngram
 from asr.decoding.hypothesis import Hypothesis, LogProbs
 from asr.decoding.ngram import NgramModel
 from asr.evaluate import for_each_waveform
+from asr.lm_text import TextSource, read_sentences
 from asr.manifest import Utterance, read_manifest
 from asr.scoring import CorpusScore, score
 from asr.text import get_normalizer
 from asr.transcribe import Recognizer, load_model
 
 HEARD_EDGES = (1, 10, 100)  # times that training heard a word
+READ_EDGES = (1, 10, 30, 100, 300, 1000, 3000)  # times that the texts have a word
 LENGTH_EDGES = (3, 5, 7, 9)  # characters of a word
 Waveforms = Sequence[NDArray[np.float32]]
 Found = TypeVar("Found")
+TEXTS = ("novels.txt.xz", "train-clean-100.txt")
 TRAINING = ("train-clean-5", "train-clean-100", "speechocean762/train", "kathleen/train")
 
 
@@ -81,6 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     print_fit(greedy, fit, normalize)
     print_words("times in training", greedy, best, lambda word: heard[word], HEARD_EDGES)
+    texts = tuple(options.data / name for name in TEXTS)
+    if all(text.exists() for text in texts):
+        read = Counter(
+            itertools.chain.from_iterable(read_sentences(TextSource(texts, bundle.normalizer)))
+        )
+        print_words("times in the texts", greedy, best, lambda word: read[word], READ_EDGES)
     print_words("characters", greedy, best, len, LENGTH_EDGES)
     print_nearness(greedy, best)
     print_mended(greedy, best)

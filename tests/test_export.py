@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from language_bundle import write_language_model, write_rescorer
-from spelling_bundle import with_speller
+from spelling_bundle import PIECES, with_speller
 
 from asr.bundle import (
     RNNLM_FILE,
@@ -25,9 +25,11 @@ from asr.decoding.ngram import LanguageModelError
 from asr.decoding.packed import is_packed
 from asr.errors import AsrError, UsageError
 from asr.export import export_bundle
+from asr.merge import averaged
 from asr.model import AcousticModel
 from asr.pronunciation import read_lexicon
 from asr.rnnlm import load_rescorer
+from asr.tokenizer import BpeTokenizer
 
 TUNED = Decoding(0.7, 1.5, 16)
 
@@ -191,6 +193,26 @@ def test_weights_are_averaged_with_those_of_other_models(
     with pytest.raises(UsageError, match="cannot be averaged with"):
         export_bundle(first, tmp_path / "wrong", average=[phones])
     assert not (tmp_path / "wrong").exists()
+
+
+def test_spellers_are_averaged_where_all_write_the_same_pieces(
+    phone_bundle: Bundle, tmp_path: Path
+) -> None:
+    """Else the model's own stays as it is."""
+    first, other = with_speller(phone_bundle), with_speller(phone_bundle, seed=5)
+    alike, without = (
+        save_bundle(bundle, tmp_path / name)
+        for name, bundle in (("alike", other), ("without", phone_bundle))
+    )
+    pieces = BpeTokenizer((*PIECES.tokens[:-1], "aa"))
+    otherwise = save_bundle(replace(other, pieces=pieces), tmp_path / "otherwise")
+    own, theirs = first.model.state_dict(), other.model.state_dict()
+    mean = {name: torch.stack([own[name], theirs[name]]).mean(0) for name in own}
+    for others, expected in (([alike], mean), ([without], own), ([otherwise], own)):
+        made = averaged(first, others)
+        assert made.pieces == PIECES
+        torch.testing.assert_close(dict(made.model.state_dict()), expected)
+    assert not torch.equal(own["speller.linear.weight"], mean["speller.linear.weight"])
 
 
 def test_the_speller_of_another_model_is_put_in(phone_bundle: Bundle, tmp_path: Path) -> None:

@@ -74,7 +74,8 @@ def export(
         list[str] | None,
         typer.Option(
             metavar="MODEL",
-            help="Average the weights with those of this model; may be given again.",
+            help="Average the weights with those of this model, spellers where they are alike; may be "
+            "given again; the model itself, to count twice.",
         ),
     ] = None,
     speller: Annotated[
