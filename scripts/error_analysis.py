@@ -3,10 +3,10 @@
     python scripts/error_analysis.py --model asr/pretrained --data data/released
 
 Manifests, and texts if there are any, are those of `scripts/release`; the model has a language model in
-its bundle. Answers: does the network know its own training speech better than new speakers? Are the words
-that fail those that training never heard, or seldom read? How near are they? What does the language model
-mend and spoil? Where a transcript is wrong, who preferred it to the truth: the search, the language model
-or the network?
+its bundle. Answers: does the network know its own training speech better than new speakers? Are the
+words that fail those that training never heard, or seldom read? How near are they? What does the
+language model mend and spoil? Where a transcript is wrong, who preferred it to the truth: the search,
+the language model or the network?
 """
 
 import argparse
